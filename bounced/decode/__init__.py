@@ -1,0 +1,151 @@
+"""Message in, report out. Asked in order, most authoritative first; the first answer stands."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from bounced.decode import evidence, formats, notice, notifications, rfc3464, rfc3834, rfc5965, rfc8098
+from bounced.decode.notice import Surroundings
+from bounced.decode.original import addresses_in, cut, returned_fields, returned_of
+from bounced.model import Action, Kind, RecipientReport, Report
+from bounced.smtp import ADDRESS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bounced.message import Headers, Message
+
+__all__ = ["decode"]
+
+
+def decode(message: Message) -> Report:
+    """What a message tells about deliveries. Pure; never raises for bad mail."""
+    said, rest = cut(message.text())
+    fields = returned_fields(message, rest)
+    report = (
+        rfc5965.decode(message)
+        or rfc8098.decode(message)
+        or notifications.decode(message)
+        or _structured(message, said, fields)
+        or _prose(message, said, rest, fields)
+        or rfc3834.decode(message)
+        or Report(Kind.OTHER)
+    )
+    return replace(
+        report,
+        message_id=message.header("message-id") or None,
+        returned=returned_of(fields),
+        problems=message.problems + report.problems,
+    )
+
+
+def _structured(message: Message, said: str, fields: Headers) -> Report | None:
+    """A standard report, its gaps filled from the words beside it."""
+    status = rfc3464.status_text(message)
+    if status is None and _may_carry_fields(message, said):
+        status = rfc3464.fields_in(said)
+    if status is None:
+        return None
+    around = _surroundings(message, fields)
+    recipients = [_enriched(r, said, around) for r in rfc3464.recipients(status)]
+    if not recipients:
+        found = notice.recipients(said, around)
+        if not found:
+            return None
+        recipients = [replace(r, action=_action_of(status)) for r in found]
+    if any(r.action is Action.DELAYED for r in recipients) and _expired(message, said):
+        recipients = [replace(r, action=Action.FAILED) for r in recipients]
+    kind = kind_of(recipients)
+    name = formats.recognise(message, said)
+    return Report(
+        kind,
+        tuple(recipients),
+        f"rfc3464/{name.name}" if name else "rfc3464",
+        reporting_mta=rfc3464.reporting_mta(status),
+    )
+
+
+def _may_carry_fields(message: Message, said: str) -> bool:
+    return not message.headers or evidence.is_report(message, said) or message.content_type == "multipart/report"
+
+
+def _action_of(status: str) -> Action:
+    group = next((g for g in rfc3464.groups(status) if "action" in g), {})
+    return rfc3464.action_of(group.get("action", ""), None)
+
+
+def _expired(message: Message, said: str) -> bool:
+    """OpenSMTPD's last word says `Action: delayed`; only its prose tells that it has given up."""
+    return "envelope expired" in said.lower() and "error" in message.header("subject").lower()
+
+
+def kind_of(recipients: Sequence[RecipientReport]) -> Kind:
+    """One failure makes a bounce; else a delay; else what was delivered."""
+    actions = {recipient.action for recipient in recipients}
+    if Action.FAILED in actions:
+        return Kind.BOUNCE
+    return Kind.DELAY if Action.DELAYED in actions else Kind.DELIVERY
+
+
+def _enriched(recipient: RecipientReport, said: str, around: Surroundings) -> RecipientReport:
+    """Where the report keeps less than the words beside it say, take the words' answer."""
+    if recipient.action in (Action.DELIVERED, Action.RELAYED, Action.EXPANDED):
+        return recipient
+    reply = recipient.reply
+    if reply.text and reply.code:
+        longer = next((t for t in notice.transcript(said.split("\n")) if _continues(t, reply.text)), None)
+        if longer is None:
+            return recipient
+        full = notice.parse_reply(longer)
+        return replace(recipient, reply=replace(reply, text=full.text, command=full.command or reply.command))
+    names = (recipient.address, recipient.original_address or recipient.address)
+    wanted = Surroundings(failed=tuple(dict.fromkeys(names)))
+    beside = [r for r in notice.recipients(said, wanted) if r.reply.text]
+    if not beside:
+        return recipient
+    other = max(beside, key=lambda r: (r.reply.code is not None, len(r.reply.text)))
+    if reply.text and other.reply.code is None:
+        return recipient
+    return replace(recipient, reply=other.reply, remote_mta=recipient.remote_mta or other.remote_mta)
+
+
+def _continues(longer: str, start: str) -> bool:
+    """Whether an answer of several lines begins with the one line that the report kept."""
+    plain = " ".join(longer.split())
+    return len(plain) > len(start) + 40 and plain[:4].rstrip("- ") == start[:3] and start[4:60] in plain
+
+
+def _prose(message: Message, said: str, rest: str, fields: Headers) -> Report | None:
+    """A notice in words only."""
+    text = said
+    if not evidence.is_report(message, text):
+        return None
+    around = _surroundings(message, fields)
+    form = formats.recognise(message, text)
+    found = notice.recipients(text, around)
+    if not found:
+        return None
+    action = notice.action(message.header("subject"), text)
+    found = [replace(r, action=action) for r in found]
+    return Report(kind_of(found), tuple(found), form.name if form else "prose")
+
+
+def _surroundings(message: Message, fields: Headers) -> Surroundings:
+    """Whose addresses stand around the notice."""
+    failed = [a for value in message.all_headers("x-failed-recipients") for a in ADDRESS.findall(value)]
+    mailed = addresses_in(fields, "to", "cc", "delivered-to", "x-original-to", "envelope-to", "x-rcpt-to", "resent-to")
+    own = addresses_in(fields, "from", "sender", "reply-to", "return-path", "errors-to", "x-envelope-from")
+    own += addresses_in(message.headers, "from", "to", "reply-to", "sender", "return-path", "delivered-to", "x-original-to", "envelope-to", "cc")
+    spared = {a.lower() for a in failed}
+    never = frozenset(a.lower() for a in own if a.lower() not in spared)
+    return Surroundings(
+        never - frozenset(a.lower() for a in mailed if a.lower() not in _sender(message)),
+        tuple(a.lower() for a in mailed if a.lower() not in _sender(message)),
+        tuple(failed[:1_000]),
+    )
+
+
+def _sender(message: Message) -> frozenset[str]:
+    """To whom the notice went: the sender of what bounced, never a recipient of it."""
+    return frozenset(a.lower() for a in addresses_in(message.headers, "to", "delivered-to", "from"))

@@ -1,0 +1,61 @@
+"""Dialects known by name: entries of formats.toml, read by one machine."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from bounced.message import Message
+
+_BOOK = Path(__file__).with_name("formats.toml")
+_KEYS = frozenset({"name", "when", "begins", "recipient"})
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """A described dialect; see the head of formats.toml for what the fields mean."""
+
+    name: str
+    when: tuple[tuple[str, re.Pattern[str]], ...] = ()
+    begins: re.Pattern[str] | None = None
+    recipient: re.Pattern[str] | None = None
+
+
+def recognise(message: Message, notice: str) -> Format | None:
+    """The first dialect that fits, or None."""
+    text = notice[:20_000]
+    return next((form for form in formats() if _fits(form, message, text)), None)
+
+
+def _fits(form: Format, message: Message, text: str) -> bool:
+    return all(pattern.search(message.header(name)) for name, pattern in form.when) and (
+        form.begins is None or form.begins.search(text) is not None
+    )
+
+
+@cache
+def formats() -> tuple[Format, ...]:
+    table = tomllib.loads(_BOOK.read_text("utf-8"))
+    return tuple(_format(entry) for entry in table["format"])
+
+
+def _format(entry: dict[str, object]) -> Format:
+    if unknown := entry.keys() - _KEYS:
+        raise ValueError(f"formats.toml: {entry.get('name')!r} has unknown keys {sorted(unknown)}")
+    when = entry.get("when", {})
+    assert isinstance(when, dict)  # noqa: S101 - TOML gives a table where the book is right
+    return Format(
+        name=str(entry["name"]),
+        when=tuple((header, _pattern(str(text))) for header, text in when.items()),
+        begins=_pattern(str(entry["begins"])) if "begins" in entry else None,
+        recipient=_pattern(str(entry["recipient"])) if "recipient" in entry else None,
+    )
+
+
+def _pattern(text: str) -> re.Pattern[str]:
+    return re.compile(text, re.IGNORECASE | re.MULTILINE)

@@ -1,0 +1,329 @@
+"""The common reader of text notices: which addresses failed, and what was said of each.
+
+Most mail servers that write prose write it in one of a few ways: an address at the start of a
+line with the answer behind or below it, a transcript of the SMTP session, or a sentence with the
+address in it. This reader tries them in that order of trust and stops at the first that yields
+something, so that an address mentioned in passing is taken only when nothing better stands there.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from bounced.model import Action, RecipientReport, Reply
+from bounced.smtp import ADDRESS, find_code, find_status, parse_reply
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+MAX_NOTICE: Final = 65_536
+MAX_LINES: Final = 2_000
+MAX_LINE: Final = 2_000
+MAX_RECIPIENTS: Final = 1_000
+_SAID_LINES: Final = 14
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """Addresses that the rest of the message gives a meaning to (all in lower case).
+
+    `never` are the sender's own and the notice's own; `mailed` those that the returned message
+    was addressed to; `failed` what a header names as failed (X-Failed-Recipients).
+    """
+
+    never: frozenset[str] = frozenset()
+    mailed: tuple[str, ...] = ()
+    failed: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class _Place:
+    """Where an address stands: its line, and what follows it there."""
+
+    address: str
+    line: int
+    tail: str = ""
+    original: str | None = None
+    said: list[str] = field(default_factory=list)
+
+
+_A = ADDRESS.pattern
+_LEAD = r"^[ \t>|]{0,40}(?:(?:[*•·●\-–]|\(?\d{1,3}[.)])[ \t]+)?"
+_LABEL = (
+    r"(?:(?:(?:final|original|failed|undeliverable|intended|invalid|bad|unknown|the|rejected|bounced|mail|e-?mail|user|receiver'?s?)[ -]?){0,3}"
+    r"(?:recipients?|address(?:es)?|addressee|user(?:name)?|mailbox|receiver|account|e-?mail)(?:\(s\)|\(es\))?(?: address(?:es)?)?|addressed to|rcpt to|sent to|mail to|failed to deliver to|delivery to"
+    r"|there was an error delivering your mail to|message to|delivery failed for|could not be delivered to|unable to deliver to|empfänger(?:adresse)?|destinataires?|destinatari[oa]s?|ontvanger|geadresseerde|adresat|odbiorca|получател[ьи]|адресат|收件(?:人|者)(?:地址|郵址|信箱)?|收信人|宛先|受信者|送信先|받는 ?사람|수신(?:자|인))"
+)
+_LINE_START = re.compile(
+    rf"{_LEAD}(?P<label>{_LABEL}\s{{0,5}}[:：=]?\s{{0,5}}(?:rfc822\s?;\s?)?)?[\"'“«\[(]{{0,2}}(?:<|&lt;)?(?:mailto:|smtp:)?(?P<address>{_A})(?P<after>.*)$",
+    re.IGNORECASE,
+)
+# What may stand right behind an address that a line is about.
+_AFTER = re.compile(r"^[>\"'”»\])\s]*(?:&gt;)?(?:$|[>:：;,.(\[\-–—<=]|\.\.\.|\s(?:on|at|because|said|failed|was|is|has|reason|rejected|unknown|\(|-|=|—|–|…|\d{3}|via|host|:|：|could|does|不|은|는|の|は|ist|n'|no)\b|\s{2,}\S)", re.IGNORECASE)
+_COMMAND_LINE = re.compile(rf"rcpt to:\s*<?(?P<address>{_A})>?", re.IGNORECASE)
+_TRANSCRIPT = re.compile(rf"^[ \t>|]{{0,12}}(?:<<<\s*|\.\.\.\s*)?(?:[45]\d\d)[ \-](?:[45]\.\d\.\d{{1,3}} )?.{{0,120}}?<?(?P<address>{_A})>?", re.IGNORECASE)
+_INLINE = re.compile(
+    r"(?:\b(?:to|for|recipients?|address(?:es)?|user|mailbox|account|deliver(?:y|ing|ed)?|named|reach|à|an|para|per|a|naar|do|для|на|адрес\w*|destinat\w+|empfänger|benutzer|postfach|usuario|utente|utilisateur|cuenta|boîte|casella|caixa)|[へに宛対地址人給给至向者])"
+    rf"[\s:：]{{0,4}}(?:the )?(?:address |user |recipient |mailbox )?[\"'“«「<(\[]{{0,2}}(?:mailto:)?(?P<address>{_A})",
+    re.IGNORECASE,
+)
+_PARENTHESIS = re.compile(rf"^\s*[(<]?(?:expanded|generated|ultimately generated|reroute[d]?|originally|redirected|forwarded|alias(?:ed)?)(?: from| to)?:?\s*<?(?P<address>{_A})", re.IGNORECASE)
+# Addresses in such company are somebody to write to, not somebody who bounced.
+_COMPANY = re.compile(
+    r"contact|assist|question|(?:send|write|forward|mail|e-?mail|report)(?: \w+){0,4} to\b|abuse@|help\s?desk|support|from:|sender|reply-to|return-path|mail from|envelope-from|on behalf|message-id|\bfrom <|your (?:e-?mail )?address|kontakt|wenden|absender|expéditeur|contacte|remitente|mittente|remetente|afzender|nadawc|отправител|寄件|发件|發件|差出人|送信元|보낸|please (?:visit|mail|email|contact)|in-reply-to|\bx-[a-z-]+:|helo|postmaster \(",
+    re.IGNORECASE,
+)
+_ROLES: Final = frozenset({"postmaster", "mailer-daemon", "abuse", "helpdesk", "hostmaster", "mailerdaemon", "noc"})
+
+
+def recipients(notice: str, around: Surroundings) -> list[RecipientReport]:
+    """Who failed and what was said, most trustworthy way of naming first."""
+    lines = [line[:MAX_LINE] for line in notice[:MAX_NOTICE].split("\n")[:MAX_LINES]]
+    places = _places(lines, around)
+    _gather(lines, places)
+    found: dict[str, RecipientReport] = {}
+    lonely = len({place.address.lower() for place in places}) == 1
+    for place in places[:MAX_RECIPIENTS]:
+        reply = _reply(place, lines, lonely=lonely)
+        key = place.address.lower()
+        if key not in found or (found[key].reply.code is None and reply.code is not None):
+            found[key] = RecipientReport(
+                place.address, reply, original_address=place.original, remote_mta=remote_host(reply.text)
+            )
+    return list(found.values())
+
+
+def _places(lines: list[str], around: Surroundings) -> list[_Place]:
+    """The addresses of the first way that names any."""
+    if around.failed:
+        return _failed_by_header(lines, around)
+    for way in (_line_starts, _commands, _labelled, _inline, _anywhere):
+        places = [p for p in way(lines) if _may_fail(p.address, around)]
+        mailed = [p for p in places if p.address.lower() in around.mailed]
+        if way in (_inline, _anywhere) and mailed:
+            places = mailed
+        if places:
+            return places
+    if around.mailed and len(set(around.mailed)) == 1 and _may_fail(around.mailed[0], around):
+        return [_Place(around.mailed[0], -1)]
+    return []
+
+
+def _may_fail(address: str, around: Surroundings) -> bool:
+    low = address.lower()
+    return low not in around.never and (low.partition("@")[0] not in _ROLES or low in around.mailed)
+
+
+def _failed_by_header(lines: list[str], around: Surroundings) -> list[_Place]:
+    standing = {p.address.lower(): p for way in (_commands, _line_starts) for p in way(lines)}
+    places = []
+    for address in around.failed:
+        place = standing.get(address.lower()) or _Place(address, -1)
+        places.append(_Place(address, place.line, place.tail))
+    return places
+
+
+def _line_starts(lines: list[str]) -> Iterator[_Place]:
+    """`<a@example.com>: host said …`, `a@example.com on Mon …`, `* a@example.com`."""
+    for number, line in enumerate(lines):
+        found = _line_start(line)
+        if found and not found["label"] and not _COMPANY.search(line[: found.start("address")]):
+            yield _place(found, number)
+
+
+def _line_start(line: str) -> re.Match[str] | None:
+    if "@" not in line:
+        return None
+    found = _LINE_START.match(line)
+    return found if found and _AFTER.match(found["after"]) else None
+
+
+def _labelled(lines: list[str]) -> Iterator[_Place]:
+    """`Recipient: a@example.com`, `Failed to deliver to 'a@example.com'`."""
+    for number, line in enumerate(lines):
+        found = _line_start(line)
+        if found and found["label"]:
+            yield _place(found, number)
+
+
+def _place(found: re.Match[str], number: int) -> _Place:
+    tail = re.sub(r"^[>\"'”»\])\s]*(?:&gt;)?[:：,;]*\s*", "", found["after"])
+    tail = re.sub(r"^<mailto:[^>]{0,320}>\s*[:：,;]*\s*", "", tail)
+    original = _PARENTHESIS.match(tail)
+    return _Place(found["address"], number, tail, original["address"] if original else None)
+
+
+def _commands(lines: list[str]) -> Iterator[_Place]:
+    """`>>> RCPT TO:<a@example.com>` and the answers that repeat the address."""
+    for number, line in enumerate(lines):
+        found = _COMMAND_LINE.search(line) or _TRANSCRIPT.match(line)
+        if found and not re.search(r"mail from|sender", line, re.IGNORECASE):
+            tail = line if _TRANSCRIPT.match(line) or find_code(line) else ""
+            yield _Place(found["address"], number, tail)
+
+
+def _inline(lines: list[str]) -> Iterator[_Place]:
+    """`could not be delivered to a@example.com because …`."""
+    for number, line in enumerate(lines):
+        if "@" not in line or _COMPANY.search(line):
+            continue
+        for found in _INLINE.finditer(line):
+            yield _Place(found["address"], number, line)
+
+
+def _anywhere(lines: list[str]) -> Iterator[_Place]:
+    for number, line in enumerate(lines):
+        if "@" not in line or _COMPANY.search(line):
+            continue
+        for address in ADDRESS.findall(line)[:20]:
+            yield _Place(address, number, line)
+
+
+# --- what was said ---
+
+_REASON = re.compile(r"reason|error|said|response|because|diagnostic|原因|理由|grund|motif|motivo|reden|powód|причин|사유|エラー|错误|錯誤", re.IGNORECASE)
+_BOILERPLATE = re.compile(
+    r"please (?:include|check|contact|direct|do not reply|send|try|reply|note|see)|for (?:further|more) (?:assistance|information)|do not reply|no need to reply|if you do so|delete your own text|-{5,}$|^={5,}$|^_{5,}$|giving up on|^--- ",
+    re.IGNORECASE,
+)
+
+
+def _gather(lines: list[str], places: list[_Place]) -> None:
+    """Give every address the lines below it, up to the next address or the end of its paragraph."""
+    starts = {place.line for place in places}
+    for place in places:
+        place.said = [place.tail] if place.tail else []
+        if place.line < 0:
+            continue
+        blank = False
+        for number in range(place.line + 1, min(place.line + 1 + _SAID_LINES, len(lines))):
+            line = lines[number].strip()
+            if number in starts or (line and blank and _paragraph_ends(line, place.said)):
+                break
+            if not line:
+                blank = True
+                continue
+            original = _PARENTHESIS.match(line)
+            if original:
+                place.original = place.original or original["address"]
+                continue
+            place.said.append(line)
+            blank = False
+
+
+def _paragraph_ends(line: str, said: list[str]) -> bool:
+    """Whether a line after a blank one says something else."""
+    if _BOILERPLATE.search(line):
+        return True
+    heard = any(find_code(s) or find_status(s) for s in said)
+    if heard:
+        return True
+    return bool(said) and not (find_code(line) or find_status(line) or _REASON.search(line))
+
+
+def _reply(place: _Place, lines: list[str], *, lonely: bool) -> Reply:
+    """The answer for one address: beside it, else where it is repeated, else the only one there."""
+    beside = " ".join(s for s in place.said if not _BOILERPLATE.match(s)).strip(" ()")
+    reply = parse_reply(_trimmed(beside)) if beside else Reply()
+    if reply.code or reply.quoted:
+        return reply
+    for text in _candidates(place, lines, lonely=lonely):
+        other = parse_reply(text)
+        if other.code and other.code >= 400:
+            return other
+    if beside and (reply.status or len(beside) > 8 or not lonely):
+        return reply
+    return _whole(lines, reply) if lonely else reply
+
+
+def _candidates(place: _Place, lines: list[str], *, lonely: bool) -> Iterator[str]:
+    name = place.address.lower()
+    for number, line in enumerate(lines):
+        if name in line.lower() and number != place.line and find_code(line):
+            yield _with_continuation(lines, number)
+    if lonely:
+        yield from transcript(lines)
+        for number, line in enumerate(lines):
+            if find_code(line):
+                yield _with_continuation(lines, number)
+
+
+def transcript(lines: Iterable[str]) -> Iterator[str]:
+    """The server's answers in a session transcript (`<<< 550-…`), lines of one answer joined."""
+    command, answer = "", list[str]()
+    for line in lines:
+        word = line.strip()
+        if word.startswith("<<<"):
+            answer.append(word[3:].strip())
+            continue
+        if answer:
+            yield _answered(answer, command)
+            answer = []
+        if word.startswith(">>>"):
+            command = word[3:].strip()
+    if answer:
+        yield _answered(answer, command)
+
+
+def _answered(answer: list[str], command: str) -> str:
+    said = " ".join(answer)
+    return f"{said} (in reply to {command.split('<')[0].strip()} command)" if command and find_code(said) else said
+
+
+def _with_continuation(lines: list[str], number: int) -> str:
+    """A line and those that go on with its sentence."""
+    said = [lines[number].strip()]
+    for line in lines[number + 1 : number + 8]:
+        word = line.strip()
+        if not word or word.startswith((">>>", "...", "---")) or _BOILERPLATE.match(word) or re.match(r"[2-5]\d\d ", word):
+            break
+        said.append(word)
+    return _trimmed(" ".join(said))
+
+
+def _trimmed(text: str) -> str:
+    text = re.sub(r"^\(?reason:\s*", "", text, flags=re.IGNORECASE)
+    text = re.sub(r"^remote host said:\s*|^delivery failed:?\s*(?=\d{3})", "", text, flags=re.IGNORECASE)
+    return text.strip()[:2_000]
+
+
+def _whole(lines: list[str], reply: Reply) -> Reply:
+    """A notice that gives no code and no line to an address: its own words are the answer."""
+    words = [line.strip() for line in lines if line.strip() and not _BOILERPLATE.search(line)]
+    text = " ".join(words)[:1_000]
+    return parse_reply(text) if text else reply
+
+
+_HOST = re.compile(
+    r"(?:\bhost:? |talking to |remote (?:host|server|mta):?,? |\bserver |from the server for the recipient domain [\w.-]+ by |\bmta )['\"(\[]?(?P<host>[A-Za-z0-9](?:[\w-]{0,62}\.){1,8}[A-Za-z]{2,24})\b",
+    re.IGNORECASE,
+)
+
+
+def remote_host(text: str) -> str | None:
+    """The host that answered, where the words name it."""
+    found = _HOST.search(text[:4_000])
+    return found["host"] if found else None
+
+
+_DELAYED = re.compile(
+    r"delay(?:ed|)\b|warning: (?:message|could not send)|(?:not|n't) (?:yet )?been delivered (?:yet|after)|will (?:continue to |keep |still )?(?:be retried|try(?:ing)?|retry|attempt)|still (?:being retried|trying)|warning (?:message )?only|not need to resend|no action (?:is )?required|has not yet been|retry(?:ing)? for|temporar(?:y|ily) (?:fail|problem|deferred|unable)|"
+    r"verzögert|retardé|retard[ée]|différé|retras|demora|aplazad|ritard|atrasad|vertraagd|opóźnio|задерж|отложен|遅延|遅れて|延迟|延遲|尚未|지연",
+    re.IGNORECASE,
+)
+_FINAL = re.compile(
+    r"giv(?:e|en|ing) up|given up|no longer|permanent|won't be|will not be (?:retried|tried)|fatal|undeliverable|could not be delivered|couldn't be delivered|failed permanently|unable to deliver|returned to|bounced|expired|has failed|undelivered|cannot be delivered|delivery failed|failure notice|timeout exceeded|nicht zugestellt werden|退信",
+    re.IGNORECASE,
+)
+
+
+def action(subject: str, notice: str) -> Action:
+    """Whether the notice warns of a delay or reports a failure."""
+    if re.search(r"delay|warning|verzögert|retard|retras|ritard|vertraag|opóźn|задерж|遅延|延迟|延遲|지연|queued|still being", subject, re.IGNORECASE):
+        return Action.FAILED if re.search(r"\bfail|undeliver|giv(?:en|ing) up", subject, re.IGNORECASE) else Action.DELAYED
+    head = notice[:4_000]
+    if _DELAYED.search(head) and not _FINAL.search(head) and not _FINAL.search(subject):
+        return Action.DELAYED if re.search(r"will|still|warning|not need|no action|yet|retry", head, re.IGNORECASE) else Action.FAILED
+    return Action.FAILED

@@ -1,0 +1,216 @@
+"""The standard delivery status notification: message/delivery-status (RFC 3464, RFC 6533).
+
+Read as servers write it, not only as the standard has it: fields in any order, groups without
+blank lines between them, types that no registry knows, actions in capitals or other words.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+from bounced.model import Action, RecipientReport, Reply
+from bounced.smtp import ADDRESS, find_status, is_address, parse_reply
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from bounced.message import Message
+
+TYPES: Final = ("message/delivery-status", "message/global-delivery-status", "message/deliverystatus")
+MAX_RECIPIENTS: Final = 1_000
+_REPORT_LIMIT: Final = 512_000
+
+Group = dict[str, str]
+
+_FIELD = re.compile(r"^[ \t]{0,2}([A-Za-z][A-Za-z0-9-]{1,60})[ \t]*:[ \t]*(.*)$")
+_PER_RECIPIENT = ("final-recipient", "original-recipient", "action", "status")
+
+
+def status_text(message: Message) -> str | None:
+    """The text of the report's machine-readable part, wherever it hides; None if there is none."""
+    texts = [part.text() for part in message.parts_of(*TYPES)]
+    found = "\n\n".join(text for text in texts if text.strip())
+    return found[:_REPORT_LIMIT] or None
+
+
+_IN_TEXT = re.compile(r"^[ \t]{0,2}(?:final|original)-recipient[ \t]*:", re.IGNORECASE | re.MULTILINE)
+
+
+def fields_in(text: str) -> str | None:
+    """Report fields that stand in a text part: from the paragraph of the first one onwards."""
+    found = _IN_TEXT.search(text)
+    if not found:
+        return None
+    above = text[: found.start()].rstrip("\n")
+    block_start = text.rfind("\n\n", 0, found.start())
+    reporting = above.lower().rfind("reporting-mta:")
+    start = above.rfind("\n", 0, reporting) + 1 if reporting >= 0 else block_start + 1
+    return text[max(start, 0) : max(start, 0) + _REPORT_LIMIT]
+
+
+def groups(text: str) -> Iterator[Group]:
+    """Field groups; a second Final-Recipient (or Action and the like) opens one by itself."""
+    group: Group = {}
+    name = ""
+    for line in text.split("\n"):
+        line = line.rstrip()  # noqa: PLW2901
+        if not line.strip():
+            if group:
+                yield group
+            group, name = {}, ""
+            continue
+        found = _FIELD.match(line)
+        if found is None or (line[:1] in " \t" and name and found[1].lower() not in _KNOWN):
+            if name and len(group[name]) < 20_000:
+                group[name] += "\n" + line.strip()
+            continue
+        name = found[1].lower()
+        if name in group:
+            if name in _PER_RECIPIENT and "final-recipient" in group:
+                yield group
+                group = {}
+            else:
+                name += "'"
+        group[name] = found[2].strip()
+    if group:
+        yield group
+
+
+_KNOWN = {
+    "final-recipient", "original-recipient", "action", "status", "diagnostic-code", "remote-mta",
+    "reporting-mta", "received-from-mta", "arrival-date", "last-attempt-date", "will-retry-until",
+    "final-log-id", "dsn-gateway", "original-envelope-id",
+}  # fmt: skip
+
+
+def recipients(text: str) -> list[RecipientReport]:
+    """One report for each recipient named; an address twice is one (the later word stands)."""
+    found: dict[str, RecipientReport] = {}
+    pending: Group = {}
+    for group in groups(text):
+        merged = {**pending, **group}
+        if "final-recipient" not in merged and "original-recipient" not in merged:
+            # some servers put a blank line into a recipient's group
+            pending = merged if "action" in merged or "status" in merged else {}
+            if found and _late_fields(group):
+                last = next(reversed(found))
+                found[last] = _supplemented(found[last], group)
+                pending = {}
+            continue
+        pending = {}
+        report = _recipient(merged)
+        if report is not None:
+            found[report.address.lower()] = report
+        if len(found) >= MAX_RECIPIENTS:
+            break
+    return list(found.values())
+
+
+def _late_fields(group: Group) -> bool:
+    return "diagnostic-code" in group and "reporting-mta" not in group
+
+
+def _supplemented(report: RecipientReport, group: Group) -> RecipientReport:
+    if report.reply.text:
+        return report
+    kind, reply = diagnostic(group)
+    return RecipientReport(
+        report.address, reply, report.action, report.original_address, report.status,
+        report.remote_mta or remote_mta(group), kind,
+    )  # fmt: skip
+
+
+def _recipient(group: Group) -> RecipientReport | None:
+    final = address_in(group.get("final-recipient", ""))
+    original = address_in(group.get("original-recipient", ""))
+    failed = address_in(group.get("x-actual-recipient", "")) if final is None else None
+    address = final or failed or original
+    if address is None:
+        return None
+    kind, reply = diagnostic(group)
+    status = find_status(group.get("status", ""))
+    return RecipientReport(
+        address=address,
+        reply=reply,
+        action=action_of(group.get("action", ""), status.class_ if status else None),
+        original_address=original if original and original.lower() != address.lower() else None,
+        status=status,
+        remote_mta=remote_mta(group),
+        diagnostic_type=kind,
+    )
+
+
+_ESCAPED = re.compile(r"\\x\{([0-9A-Fa-f]{2,6})\}")
+
+
+def address_in(value: str) -> str | None:
+    """The mailbox of a recipient field, without its address type; None if none stands there."""
+    value = value.replace("\n", " ").strip()
+    if not value:
+        return None
+    if "\\x{" in value:  # utf-8-addr-xtext, RFC 6533 3
+        value = _ESCAPED.sub(_point, value)
+    kind, semicolon, rest = value.partition(";")
+    rest = rest if semicolon and "@" not in kind else value
+    rest = rest.strip().strip("<>").strip()
+    if rest.lower().startswith(("rfc822;", "smtp:", "mailto:")):
+        rest = rest[7:].strip()
+    if is_address(rest):
+        return rest
+    found = ADDRESS.search(rest)
+    if found is None:
+        return None
+    after = rest[found.end() : found.end() + 1]
+    # a name cut short is no address: something must end it
+    return found[0] if after in ("", ">", " ", ")", ",", ";", "\t", '"', "]", "(", "<", ".", ":") else None
+
+
+def _point(match: re.Match[str]) -> str:
+    point = int(match[1], 16)
+    return chr(point) if point <= 0x10FFFF and not 0xD800 <= point <= 0xDFFF else "\ufffd"
+
+
+_ACTIONS: Final = (
+    ("fail", Action.FAILED), ("bounce", Action.FAILED), ("error", Action.FAILED), ("undeliver", Action.FAILED),
+    ("expired", Action.FAILED), ("delay", Action.DELAYED), ("defer", Action.DELAYED), ("warn", Action.DELAYED),
+    ("deliver", Action.DELIVERED), ("success", Action.DELIVERED), ("relay", Action.RELAYED), ("expand", Action.EXPANDED),
+)  # fmt: skip
+
+
+def action_of(value: str, class_: int | None) -> Action:
+    """The action as written, else what the status class leaves possible; a report means failure."""
+    word = value.strip().lower()
+    for begins, action in _ACTIONS:
+        if word.startswith(begins):
+            return action
+    return Action.DELIVERED if class_ == 2 else Action.FAILED
+
+
+def remote_mta(group: Group) -> str | None:
+    value = group.get("remote-mta", "")
+    host = value.partition(";")[2] if ";" in value else value
+    return " ".join(host.split())[:255].strip("<>") or None
+
+
+_TYPE = re.compile(r"^\s*([A-Za-z][\w-]{0,30})\s*;\s*")
+
+
+def diagnostic(group: Group) -> tuple[str | None, Reply]:
+    """Type and reply of Diagnostic-Code (RFC 3464, 2.3.6); RFC 822 comments count as words."""
+    value = group.get("diagnostic-code") or group.get("x-postfix-diagnostic", "") or ""
+    if not value.strip():
+        return None, Reply()
+    kind = _TYPE.match(value)
+    words = value[kind.end() :] if kind else value
+    reply = parse_reply(words) if words.strip() else Reply()
+    return (kind[1].lower() if kind else None), reply
+
+
+def reporting_mta(text: str) -> str | None:
+    for group in groups(text):
+        value = group.get("reporting-mta", "")
+        host = value.partition(";")[2] if ";" in value else value
+        if host.strip():
+            return " ".join(host.split())[:255]
+    return None

@@ -1,0 +1,49 @@
+"""Complaints: feedback reports (RFC 5965, RFC 6650) and the few that follow no standard."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from bounced.decode.original import addresses_in, returned_fields
+from bounced.decode.rfc3464 import address_in, groups
+from bounced.model import Kind, RecipientReport, Report, Reply
+
+if TYPE_CHECKING:
+    from bounced.message import Message
+
+_REMOVED = re.compile(r"redacted|removed|\[?hidden", re.IGNORECASE)
+
+
+def decode(message: Message) -> Report | None:
+    """A complaint, or None. Who complained is told by the report, else by the returned mail."""
+    fields = _feedback(message)
+    if fields is None:
+        return None
+    kind = fields.get("feedback-type", "abuse").lower()
+    returned = returned_fields(message, "")
+    named = [address_in(value) for key, value in fields.items() if key.startswith("original-rcpt-to")]
+    who = [a for a in named if a] or addresses_in(returned, "x-hmxmroriginalrecipient", "to")
+    who = [a for a in who if not _REMOVED.search(a.partition("@")[0])]
+    recipients = tuple(RecipientReport(a, Reply(f"feedback-type: {kind}")) for a in who[:1_000])
+    reporter = fields.get("reporting-mta", "").rpartition(";")[2].strip() or None
+    return Report(Kind.COMPLAINT, recipients, f"arf/{kind[:30]}", reporting_mta=reporter)
+
+
+def _feedback(message: Message) -> dict[str, str] | None:
+    part = next(message.parts_of("message/feedback-report"), None)
+    if part is not None:
+        merged: dict[str, str] = {}
+        for group in groups(part.text()):
+            merged = {**group, **merged}
+        return merged
+    if message.parameter("report-type").lower() == "feedback-report":
+        return {}
+    if message.header("x-hmxmroriginalrecipient") or _is_junk_report(message):
+        return {}
+    return None
+
+
+def _is_junk_report(message: Message) -> bool:
+    """Outlook.com's Junk Mail Reporting Program sends the mail itself, forwarded, with no report."""
+    return message.header("from").lower().find("staff@hotmail.com") >= 0 and "complaint about" in message.header("subject").lower()

@@ -1,0 +1,33 @@
+"""Receipts: message disposition notifications (RFC 8098), and the refusals that abuse the form."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from bounced.decode.rfc3464 import address_in, groups
+from bounced.model import Kind, RecipientReport, Report
+from bounced.smtp import parse_reply
+
+if TYPE_CHECKING:
+    from bounced.message import Message
+
+# Dovecot's Sieve "reject" answers with a receipt that says "deleted" and a text that refuses.
+_REFUSED = re.compile(r"automatically rejected|was rejected|message (?:was|has been) refused", re.IGNORECASE)
+
+
+def decode(message: Message) -> Report | None:
+    """A receipt (or a refusal in its form), or None."""
+    part = next(message.parts_of("message/disposition-notification"), None)
+    if part is None:
+        if message.parameter("report-type").lower() != "disposition-notification":
+            return None
+        return Report(Kind.RECEIPT, format="rfc8098")
+    fields = next(groups(part.text()), {})
+    address = address_in(fields.get("final-recipient", "")) or address_in(fields.get("original-recipient", ""))
+    disposition = fields.get("disposition", "").lower()
+    text = " ".join(message.text().split())
+    if address and "deleted" in disposition and _REFUSED.search(message.header("subject") + " " + text):
+        return Report(Kind.BOUNCE, (RecipientReport(address, parse_reply(text[:2_000])),), "rfc8098/refusal")
+    who = (RecipientReport(address, parse_reply(disposition)),) if address else ()
+    return Report(Kind.RECEIPT, who, "rfc8098")

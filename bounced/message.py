@@ -1,0 +1,366 @@
+"""Bytes in, a readable message out. The only door to flanker.
+
+flanker reads the structure (fed with a latin-1 view, which loses nothing and spares its charset
+guess); transfer encodings and charsets are undone here, because flanker decodes a whole message
+at once and garbles mixed ones. What flanker declines, and whatever is over its limits, the plain
+reader takes: one pass over the lines, no recursion, never an exception. Neither descends into an
+enclosed message: a report inside the returned mail is not ours to act on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import re
+import warnings
+from dataclasses import dataclass, field
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final
+
+from bounced.text import decode_charset, decode_transfer, decode_words, strip_html
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+MAX_BYTES: Final = 25_000_000
+MAX_LINES: Final = 150_000  # beyond these flanker is too slow to be asked
+MAX_FLANKER_BYTES: Final = 2_000_000
+MAX_HEADER_BLOCK: Final = 262_144
+MAX_HEADER: Final = 65_536
+MAX_HEADERS: Final = 1_000
+MAX_PARTS: Final = 200
+MAX_DEPTH: Final = 20
+MAX_BOUNDARY: Final = 200
+
+Headers = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A leaf of the MIME tree, still encoded. `message/*` parts are leaves: nobody enters them."""
+
+    headers: Headers
+    body: bytes
+    content_type: str
+    charset: str | None = None
+    cache: dict[str, str] = field(default_factory=dict, repr=False, compare=False, hash=False)
+
+    def header(self, name: str) -> str:
+        return _first(self.headers, name)
+
+    def data(self) -> bytes:
+        """The body with its transfer encoding undone."""
+        return decode_transfer(self.body, self.header("content-transfer-encoding"))
+
+    def text(self) -> str:
+        """The body as words, line ends as LF; HTML without its tags."""
+        if "text" not in self.cache:
+            words = decode_charset(self.data(), self.charset).replace("\r\n", "\n")
+            self.cache["text"] = words.replace("\r", "\n").replace("\0", "\ufffd")
+        return self.cache["text"]
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A message as decoders want to see it: headers, and the leaves of its MIME tree in order.
+
+    `problems` says in short words what was wrong; `reader` names who read the structure.
+    """
+
+    headers: Headers
+    parts: tuple[Part, ...]
+    content_type: str = "text/plain"
+    parameters: Headers = ()
+    problems: tuple[str, ...] = ()
+    reader: str = "plain"
+
+    def header(self, name: str) -> str:
+        """The first header of that name with its encoded words undone, or an empty string."""
+        return decode_words(_first(self.headers, name)).strip()
+
+    def all_headers(self, name: str) -> list[str]:
+        name = name.lower()
+        return [decode_words(value).strip() for key, value in self.headers if key == name]
+
+    def parameter(self, name: str) -> str:
+        return _first(self.parameters, name)
+
+    def parts_of(self, *content_types: str) -> Iterator[Part]:
+        return (part for part in self.parts if part.content_type in content_types)
+
+    def text(self) -> str:
+        """What a person would read: the text parts before the first enclosed message.
+
+        HTML counts only where there is no plain text.
+        """
+        plain, markup = [], []
+        for part in self.parts:
+            if part.content_type.startswith("message/") or part.content_type == "text/rfc822-headers":
+                if plain or markup:
+                    break
+            elif part.content_type == "text/html":
+                markup.append(part)
+            elif part.content_type.startswith("text/") or part.content_type == "":
+                plain.append(part)
+        words = "\n".join(part.text() for part in plain)
+        if words.strip():
+            return words
+        return "\n".join(strip_html(part.text()) for part in markup)
+
+
+def _first(headers: Headers, name: str) -> str:
+    name = name.lower()
+    return next((value for key, value in headers if key == name), "")
+
+
+def dedup_key(raw: bytes) -> str:
+    """The same for the same mail wherever it turns up: hex SHA-256.
+
+    Over Message-ID, Date, From and the body with LF ends and trailing blank lines cut, without
+    trace headers, which differ between two copies of one mail. Message-ID alone would lose mail.
+    """
+    headers, body = _split(_normalised(raw[:MAX_BYTES]))
+    read = _headers(headers)
+    wanted = [_first(read, name).strip() for name in ("message-id", "date", "from")]
+    digest = hashlib.sha256("\0".join(wanted).encode("utf-8", "surrogateescape"))
+    digest.update(b"\0" + body.rstrip())
+    return digest.hexdigest()
+
+
+def read(raw: bytes, *, truncated: bool = False) -> Message:
+    """Read a message. Never raises for bad mail: damage is told in `problems`, and we read on."""
+    problems = ["truncated"] if truncated or len(raw) > MAX_BYTES else []
+    data = _normalised(raw[:MAX_BYTES])
+    head, body = _split(data)
+    headers = _headers(head)
+    problems += _header_problems(head, headers)
+    if not headers:
+        return Message((), (Part((), data, "text/plain"),), problems=(*problems, "no headers"))
+    content_type, parameters = content_type_of(headers)
+    root = Part(headers, body, content_type, _first(parameters, "charset") or None)
+    reader, leaves = "plain", None
+    if content_type.startswith("multipart/"):
+        leaves = _ask_flanker(data)
+        if leaves is not None:
+            reader = "flanker"
+        else:
+            leaves = _leaves(root, _first(parameters, "boundary"), problems)
+    return Message(
+        headers, tuple(leaves or [root]), content_type, parameters, tuple(problems), reader
+    )
+
+
+# --- line ends and headers ---
+
+
+def _normalised(raw: bytes) -> bytes:
+    """LF line ends, whatever they were; no byte-order mark, mbox line or blank lines in front."""
+    if b"\r" in raw:
+        raw = raw.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    raw = raw.removeprefix(b"\xef\xbb\xbf").lstrip(b"\n")
+    if raw.startswith((b"From ", b">From ")):
+        raw = raw.partition(b"\n")[2]
+    return raw
+
+
+_FIELD = re.compile(rb"[!-9;-~]{1,100}[ \t]*:")
+
+
+def _split(data: bytes) -> tuple[bytes, bytes]:
+    """Header block and body; a text that does not begin with a header is all body."""
+    if not _FIELD.match(data) or not _plausible(data):
+        return b"", data
+    end = data.find(b"\n\n")
+    return (data, b"") if end < 0 else (data[: end + 1], data[end + 2 :])
+
+
+_KNOWN_FIELD = re.compile(
+    rb"^(received|return-path|from|to|subject|date|message-id|mime-version|content-[a-z-]+|x-[\w-]+|reply-to|sender"
+    rb"|delivered-to|auto-submitted|list-[a-z]+|arc-[\w-]+|dkim-signature|authentication-results|precedence|cc|bcc|errors-to"
+    rb"|resent-[a-z-]+|in-reply-to|references|envelope-to|status|importance|thread-[a-z]+|feedback-id|comments|domainkey-signature)[ \t]*:",
+    re.IGNORECASE | re.MULTILINE,
+)
+
+
+def _plausible(data: bytes) -> bool:
+    """Whether what stands before the first blank line is a header block and not prose."""
+    return _KNOWN_FIELD.search(data[: min(MAX_HEADER_BLOCK, data.find(b"\n\n") % (len(data) + 1))]) is not None
+
+
+def _headers(block: bytes) -> Headers:
+    """Fields in order, names in lower case, values unfolded, raw bytes as latin-1."""
+    fields: list[tuple[str, str]] = []
+    name, value = "", bytearray()
+    for line in block[:MAX_HEADER_BLOCK].split(b"\n"):
+        if line[:1] in (b" ", b"\t"):
+            if name and len(value) < MAX_HEADER:
+                value += b" " + line.strip()
+            continue
+        if name:
+            fields.append((name, value[:MAX_HEADER].decode("latin-1").strip()))
+        name = ""
+        if _FIELD.match(line):
+            key, _, rest = line.partition(b":")
+            name, value = key.decode("latin-1").strip().lower(), bytearray(rest.strip())
+        if len(fields) >= MAX_HEADERS:
+            break
+    if name:
+        fields.append((name, value[:MAX_HEADER].decode("latin-1").strip()))
+    return tuple(fields)
+
+
+def _header_problems(block: bytes, headers: Headers) -> list[str]:
+    problems = []
+    if len(block) > MAX_HEADER_BLOCK or len(headers) >= MAX_HEADERS:
+        problems.append("headers over the limit")
+    if sum(name == "content-type" for name, _ in headers) > 1:
+        problems.append("ambiguous: several Content-Type headers")
+    return problems
+
+
+_PARAMETER = re.compile(r";\s*([\w!#$%&'+.^`{}~-]{1,60})\s*=\s*(\"(?:[^\"\\]|\\.){0,500}\"|[^;\s\"]{0,500})")
+
+
+def content_type_of(headers: Headers) -> tuple[str, Headers]:
+    """The first Content-Type and its parameters (RFC 2045, 5), both in lower-case names."""
+    value = re.sub(r"\([^()]{0,200}\)", "", _first(headers, "content-type")[:4_000])
+    kind = value.partition(";")[0].strip().strip("\"'").lower()
+    kind = kind.split()[0] if kind.split() else ""
+    found = ((m[1].lower(), m[2].strip('"').replace('\\"', '"')) for m in _PARAMETER.finditer(value))
+    return kind or "text/plain", tuple(found)
+
+
+# --- flanker ---
+
+
+@cache
+def _flanker_mime() -> Any:
+    """flanker's MIME door, imported late: it costs a fifth of a second and talks while loading."""
+    with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
+        warnings.simplefilter("ignore")
+        from flanker import mime  # noqa: PLC0415
+    return mime
+
+
+def _ask_flanker(data: bytes) -> list[Part] | None:
+    """The leaves as flanker sees them; None where it declines or is better not asked."""
+    if len(data) > MAX_FLANKER_BYTES or data.count(b"\n") > MAX_LINES:
+        return None
+    try:
+        root = _flanker_mime().from_string(data.decode("latin-1"))
+        leaves = list(_flanker_leaves(root))
+    except Exception:  # noqa: BLE001 - DecodingError, TypeError, IndexError, RecursionError, …
+        return None
+    return leaves if 0 < len(leaves) <= MAX_PARTS else None
+
+
+def _flanker_leaves(root: Any) -> Iterator[Part]:
+    waiting = [(root, 0)]
+    while waiting:
+        part, depth = waiting.pop()
+        if part.content_type.is_multipart() and depth < MAX_DEPTH:
+            waiting.extend((child, depth + 1) for child in reversed(part.parts))
+        else:
+            yield _part(part.to_string().encode("latin-1"))
+
+
+def _part(data: bytes) -> Part:
+    """A leaf out of its own bytes: headers, blank line, body."""
+    if data.startswith(b"\n"):
+        head, body = b"", data[1:]
+    else:
+        end = data.find(b"\n\n")
+        head, body = (data, b"") if end < 0 else (data[: end + 1], data[end + 2 :])
+        if end < 0 and not _FIELD.match(data):
+            head, body = b"", data
+    headers = _headers(head)
+    content_type, parameters = content_type_of(headers)
+    return Part(headers, body, content_type, _first(parameters, "charset") or None)
+
+
+# --- the plain reader ---
+
+
+def _leaves(root: Part, boundary: str, problems: list[str]) -> list[Part]:
+    """Split nested multiparts without recursion, within limits; damage is told, not raised."""
+    leaves: list[Part] = []
+    waiting: list[tuple[Part, str, int]] = [(root, boundary, 0)]
+    while waiting and len(leaves) < MAX_PARTS:
+        part, mark, depth = waiting.pop()
+        if not part.content_type.startswith("multipart/"):
+            leaves.append(part)
+            continue
+        pieces = _pieces(part.body, mark or _guessed_boundary(part.body), problems)
+        if depth >= MAX_DEPTH or pieces is None:
+            problems.append("nesting over the limit" if depth >= MAX_DEPTH else "no usable boundary")
+            leaves.append(Part(part.headers, part.body, "text/plain", part.charset))
+            continue
+        children = [_part(piece) for piece in pieces[:MAX_PARTS]]
+        for child in reversed(children):
+            inner = _first(content_type_of(child.headers)[1], "boundary")
+            waiting.append((child, inner, depth + 1))
+    if waiting:
+        problems.append("parts over the limit")
+    return leaves
+
+
+def _pieces(body: bytes, boundary: str, problems: list[str]) -> list[bytes] | None:
+    """The bodies between boundary lines (RFC 2046, 5.1.1); None where there is no boundary."""
+    if not boundary or len(boundary) > MAX_BOUNDARY:
+        return None
+    mark = re.escape(boundary.encode("latin-1", "replace").rstrip())
+    lines = list(_limited(re.finditer(rb"(?:^|(?<=\n))--" + mark + rb"(--)?[ \t]*(?:\n|$)", body)))
+    if not lines:
+        return None
+    pieces = []
+    for at, line in enumerate(lines):
+        if line[1] and at:
+            break
+        end = lines[at + 1].start() - 1 if at + 1 < len(lines) else len(body)
+        pieces.append(body[line.end() : max(end, line.end())])
+    else:
+        problems.append("closing boundary missing")
+    return pieces
+
+
+def _limited(found: Iterator[re.Match[bytes]]) -> Iterator[re.Match[bytes]]:
+    return (match for match, _ in zip(found, range(MAX_PARTS + 2), strict=False))
+
+
+def _guessed_boundary(body: bytes) -> str:
+    """A lost boundary parameter: the first `--line` that a Content-Type follows."""
+    found = re.search(rb"(?:^|\n)--([^\s-][^\n]{0,199})\n(?=content-type:)", body[:200_000], re.IGNORECASE)
+    return found[1].decode("latin-1").strip() if found else ""
+
+
+# --- addresses ---
+
+
+@cache
+def _flanker_address() -> Any:
+    with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
+        warnings.simplefilter("ignore")
+        from flanker.addresslib import address  # noqa: PLC0415
+    return address
+
+
+def mailbox_of(field_value: str) -> str | None:
+    """The address in a display-name form (`"A. Reader" <a@example.com>`), by flanker.
+
+    None where flanker finds none; it refuses some addresses that exist, so its None never
+    drops a recipient.
+    """
+    if len(field_value) > 1_000:
+        return None
+    try:
+        parsed = _flanker_address().parse(field_value)
+    except Exception:  # noqa: BLE001 - PLY errors of several kinds
+        return None
+    return str(parsed.address) if parsed is not None and getattr(parsed, "mailbox", "") else None
+
+
+def returned_headers(block: Sequence[str] | bytes) -> Headers:
+    """The header fields of a returned message or of its headers alone."""
+    data = "\n".join(block).encode("latin-1", "replace") if not isinstance(block, bytes) else block
+    return _headers(_normalised(data).split(b"\n\n", 1)[0])
