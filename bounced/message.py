@@ -94,9 +94,13 @@ class Message:
 
         HTML counts only where there is no plain text.
         """
-        plain, markup = [], []
+        plain: list[Part] = []
+        markup: list[Part] = []
         for part in self.parts:
-            if part.content_type.startswith("message/") or part.content_type == "text/rfc822-headers":
+            if (
+                part.content_type.startswith("message/")
+                or part.content_type == "text/rfc822-headers"
+            ):
                 if plain or markup:
                     break
             elif part.content_type == "text/html":
@@ -140,7 +144,11 @@ def read(raw: bytes, *, truncated: bool = False) -> Message:
     content_type, parameters = content_type_of(headers)
     root = Part(headers, body, content_type, _first(parameters, "charset") or None)
     reader, leaves = "plain", None
-    if content_type.startswith("multipart/"):
+    if content_type.startswith("text/") and _lost_multipart(body):
+        problems.append("Content-Type lost: parts found by their boundary")
+        root = Part(headers, body, "multipart/mixed")
+        leaves = _leaves(root, _guessed_boundary(body), problems)
+    elif content_type.startswith("multipart/"):
         leaves = _ask_flanker(data)
         if leaves is not None:
             reader = "flanker"
@@ -158,7 +166,9 @@ def _normalised(raw: bytes) -> bytes:
     """LF line ends, whatever they were; no byte-order mark, mbox line or blank lines in front."""
     if b"\r" in raw:
         raw = raw.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-    raw = raw.removeprefix(b"\xef\xbb\xbf").lstrip(b"\n")
+    raw = raw.removeprefix(b"\xef\xbb\xbf")
+    if raw[:1].isspace():
+        raw = raw.lstrip()
     if raw.startswith((b"From ", b">From ")):
         raw = raw.partition(b"\n")[2]
     return raw
@@ -177,15 +187,19 @@ def _split(data: bytes) -> tuple[bytes, bytes]:
 
 _KNOWN_FIELD = re.compile(
     rb"^(received|return-path|from|to|subject|date|message-id|mime-version|content-[a-z-]+|x-[\w-]+|reply-to|sender"
-    rb"|delivered-to|auto-submitted|list-[a-z]+|arc-[\w-]+|dkim-signature|authentication-results|precedence|cc|bcc|errors-to"
-    rb"|resent-[a-z-]+|in-reply-to|references|envelope-to|status|importance|thread-[a-z]+|feedback-id|comments|domainkey-signature)[ \t]*:",
+    rb"|delivered-to|auto-submitted|list-[a-z]+|arc-[\w-]+|dkim-signature|authentication-results"
+    rb"|precedence|cc|bcc|errors-to|resent-[a-z-]+|in-reply-to|references|envelope-to|status"
+    rb"|importance|thread-[a-z]+|feedback-id|comments|domainkey-signature)[ \t]*:",
     re.IGNORECASE | re.MULTILINE,
 )
 
 
 def _plausible(data: bytes) -> bool:
     """Whether what stands before the first blank line is a header block and not prose."""
-    return _KNOWN_FIELD.search(data[: min(MAX_HEADER_BLOCK, data.find(b"\n\n") % (len(data) + 1))]) is not None
+    return (
+        _KNOWN_FIELD.search(data[: min(MAX_HEADER_BLOCK, data.find(b"\n\n") % (len(data) + 1))])
+        is not None
+    )
 
 
 def _headers(block: bytes) -> Headers:
@@ -219,7 +233,9 @@ def _header_problems(block: bytes, headers: Headers) -> list[str]:
     return problems
 
 
-_PARAMETER = re.compile(r";\s*([\w!#$%&'+.^`{}~-]{1,60})\s*=\s*(\"(?:[^\"\\]|\\.){0,500}\"|[^;\s\"]{0,500})")
+_PARAMETER = re.compile(
+    r";\s*([\w!#$%&'+.^`{}~-]{1,60})\s*=\s*(\"(?:[^\"\\]|\\.){0,500}\"|[^;\s\"]{0,500})"
+)
 
 
 def content_type_of(headers: Headers) -> tuple[str, Headers]:
@@ -227,7 +243,9 @@ def content_type_of(headers: Headers) -> tuple[str, Headers]:
     value = re.sub(r"\([^()]{0,200}\)", "", _first(headers, "content-type")[:4_000])
     kind = value.partition(";")[0].strip().strip("\"'").lower()
     kind = kind.split()[0] if kind.split() else ""
-    found = ((m[1].lower(), m[2].strip('"').replace('\\"', '"')) for m in _PARAMETER.finditer(value))
+    found = (
+        (m[1].lower(), m[2].strip('"').replace('\\"', '"')) for m in _PARAMETER.finditer(value)
+    )
     return kind or "text/plain", tuple(found)
 
 
@@ -236,7 +254,7 @@ def content_type_of(headers: Headers) -> tuple[str, Headers]:
 
 @cache
 def _flanker_mime() -> Any:
-    """flanker's MIME door, imported late: it costs a fifth of a second and talks while loading."""
+    """Flanker's MIME door, imported late: it costs a fifth of a second and talks while loading."""
     with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
         warnings.simplefilter("ignore")
         from flanker import mime  # noqa: PLC0415
@@ -293,7 +311,9 @@ def _leaves(root: Part, boundary: str, problems: list[str]) -> list[Part]:
             continue
         pieces = _pieces(part.body, mark or _guessed_boundary(part.body), problems)
         if depth >= MAX_DEPTH or pieces is None:
-            problems.append("nesting over the limit" if depth >= MAX_DEPTH else "no usable boundary")
+            problems.append(
+                "nesting over the limit" if depth >= MAX_DEPTH else "no usable boundary"
+            )
             leaves.append(Part(part.headers, part.body, "text/plain", part.charset))
             continue
         children = [_part(piece) for piece in pieces[:MAX_PARTS]]
@@ -324,13 +344,21 @@ def _pieces(body: bytes, boundary: str, problems: list[str]) -> list[bytes] | No
     return pieces
 
 
+def _lost_multipart(body: bytes) -> bool:
+    """Whether a body that claims to be one text holds a report between boundaries."""
+    low = body[:200_000].lower()
+    return b"\ncontent-type: message/" in low and bool(_guessed_boundary(body))
+
+
 def _limited(found: Iterator[re.Match[bytes]]) -> Iterator[re.Match[bytes]]:
     return (match for match, _ in zip(found, range(MAX_PARTS + 2), strict=False))
 
 
 def _guessed_boundary(body: bytes) -> str:
     """A lost boundary parameter: the first `--line` that a Content-Type follows."""
-    found = re.search(rb"(?:^|\n)--([^\s-][^\n]{0,199})\n(?=content-type:)", body[:200_000], re.IGNORECASE)
+    found = re.search(
+        rb"(?:^|\n)--([^\s-][^\n]{0,199})\n(?=content-type:)", body[:200_000], re.IGNORECASE
+    )
     return found[1].decode("latin-1").strip() if found else ""
 
 
@@ -357,7 +385,7 @@ def mailbox_of(field_value: str) -> str | None:
         parsed = _flanker_address().parse(field_value)
     except Exception:  # noqa: BLE001 - PLY errors of several kinds
         return None
-    return str(parsed.address) if parsed is not None and getattr(parsed, "mailbox", "") else None
+    return str(parsed.address) if parsed is not None and parsed.mailbox else None
 
 
 def returned_headers(block: Sequence[str] | bytes) -> Headers:

@@ -6,6 +6,7 @@ define in whatever surrounds it, and invent nothing: what is not in the text is 
 
 from __future__ import annotations
 
+import contextlib
 import re
 from typing import Final
 
@@ -19,23 +20,27 @@ _STATUS = re.compile(rf"(?<![\d.])(?<![vV]){_DETAIL}(?![\d]|\.\d)")
 _CODE = r"[2-5][0-5]\d|4[6-9]\d|5[6-9]\d"
 # A code in its own place: where a reply begins.
 _REPLY_START = re.compile(
-    rf"(?:^|<<<\s*|\bsaid:?\s*|\bsmtp\s*;\s*|\[SMTP error\]\s*|\berror:?\s+|\bresponse\w*(?:\s+was)?:?\s+|>:\s*|\]:\s*"
-    rf"|:\s+|['\"“(\[{{=>]\s*|\berror\s+(?:code\s+)?|\bcode:?\s+)({_CODE})(?=[\s\-#(:;,)\]<'\"]|$)(?!\.\d)",
+    r"(?:^|<<<\s*|\bsaid:?\s*|\bsmtp\s*;\s*|\[SMTP error\]\s*|\berror:?\s+"
+    r"|\bresponse\w*(?:\s+was)?:?\s+|>:\s*|\]:\s*|:\s+|['\"“(\[{=>]\s*"
+    r"|\berror\s+(?:code\s+)?|\bcode:?\s+)"
+    rf"({_CODE})(?=[\s\-#(:;,)\]<'\"]|$)(?!\.\d)",
     re.IGNORECASE,
 )
 # Anywhere else only where an enhanced status or a server's words follow it.
 _FREE_CODE = re.compile(rf"(?<![\d.#:/\-])({_CODE})(?:[ \-]+(?:#?[245]\.\d\.\d|[A-Za-z<#]))")
 _COMMANDS: Final[dict[str, str]] = {
     "rcpt": "RCPT", "mail": "MAIL", "data": "DATA", "end": "DATA", "message": "DATA",
-    "bdat": "DATA", "helo": "HELO", "ehlo": "EHLO", "lhlo": "EHLO", "starttls": "STARTTLS", "auth": "AUTH",
+    "bdat": "DATA", "helo": "HELO", "ehlo": "EHLO", "lhlo": "EHLO",
+    "starttls": "STARTTLS", "auth": "AUTH",
     "initial": "CONN", "connect": "CONN", "connection": "CONN", "banner": "CONN",
     "pipelined": "", "dot": "DATA",
 }  # fmt: skip
 _COMMAND = re.compile(
-    r"(?:in\s+(?:reply|response)\s+to\s+(?:the\s+)?|\bafter\s+(?:sending\s+)?(?:pipelined\s+|end\s+of\s+)?|>>>\s*"
+    r"(?:in\s+(?:reply|response)\s+to\s+(?:the\s+)?"
+    r"|\bafter\s+(?:sending\s+)?(?:pipelined\s+|end\s+of\s+)?|>>>\s*"
     r"|\bwhile\s+sending\s+|\bcommand:?\s+|\[)"
-    r"(rcpt|mail(?=[ _]from)|data|end(?=[ _]of)|message(?= body| data| text)|bdat|helo|ehlo|lhlo|starttls|auth|initial(?= connection)"
-    r"|connection|connect(?!ing)|banner|dot)(?![a-z])",
+    r"(rcpt|mail(?=[ _]from)|data|end(?=[ _]of)|message(?= body| data| text)|bdat|helo|ehlo|lhlo"
+    r"|starttls|auth|initial(?= connection)|connection|connect(?!ing)|banner|dot)(?![a-z])",
     re.IGNORECASE,
 )
 
@@ -83,18 +88,22 @@ def _unfold(text: str, code: int | None, status: EnhancedStatus | None) -> str:
     first = text.find(str(code))
     begin = first + len(str(code))
     marks = re.compile(
-        rf"(?<=\s){code}[ \-]+(?:#?{re.escape(str(status))}[ :]+)?" if status else rf"(?<=\s){code}-[ ]*"
+        rf"(?<=\s){code}[ \-]+(?:#?{re.escape(str(status))}[ :]+)?"
+        if status
+        else rf"(?<=\s){code}-[ ]*"
     )
     return text[:begin] + marks.sub("", text[begin:])
 
 
 _INNER = re.compile(
-    rf"(?:last\s+(?:error|response|smtp error|reply|status)\W{{1,4}}|\bLED=|<|\{{|\bcause:?\s+|\bsaid:?\s*|:\s+)(?P<reply>({_CODE})[ \-][^\0]*)",
+    r"(?:last\s+(?:error|response|smtp error|reply|status)\W{1,4}|\bLED=|<|\{|\bcause:?\s+"
+    rf"|\bsaid:?\s*|:\s+)(?P<reply>({_CODE})[ \-][^\0]*)",
     re.IGNORECASE,
 )
 _GAVE_UP = re.compile(
-    r"expired|too long|time-?out exceeded|timed? out|retry time|not delivered for|unable to deliver|exceeded max"
-    r"|retries|delivery time|in queue|suspended|\b4\.4\.7\b|\b5\.4\.7\b|deferred|\b[45]\.4\.30\d",
+    r"expired|too long|time-?out exceeded|timed? out|retry time|not delivered for"
+    r"|unable to deliver|exceeded max|retries|delivery time|in queue|suspended|deferred"
+    r"|\b[45]\.4\.(?:7|30\d)\b",
     re.IGNORECASE,
 )
 
@@ -115,8 +124,9 @@ def _quoted(text: str, at: int) -> Reply | None:
 
 _ATOM = r"[^\s<>()\[\]\\,;:@\"'`|\x00-\x1f\x7f-\x9f，。、；：「」『』（）]"
 _LOCAL = rf"(?:\"[^\"\r\n]{{1,64}}\"|(?:{_ATOM}|(?<=[^\s<(\"'\[])'(?=[^\s>)\"'])){{1,64}})"
+_LABEL = r"[\w\u0080-\U0010ffff](?:[\w\u0080-\U0010ffff\-]{0,62})?"
 _DOMAIN = (
-    r"(?:[\w\u0080-\U0010ffff](?:[\w\u0080-\U0010ffff\-]{0,62})?(?:\.[\w\u0080-\U0010ffff](?:[\w\u0080-\U0010ffff\-]{0,62})?){0,10}"
+    rf"(?:{_LABEL}(?:\.{_LABEL}){{0,10}}"
     r"|\[[\dA-Fa-f.:IPv]{2,45}\])"
 )
 ADDRESS: Final = re.compile(rf"{_LOCAL}@{_DOMAIN}")
@@ -138,8 +148,6 @@ def canonical(address: str) -> str:
         return address.strip()
     domain = domain.rstrip(".").lower()
     if not domain.isascii():
-        try:
+        with contextlib.suppress(UnicodeError):
             domain = domain.encode("idna").decode("ascii")
-        except UnicodeError:
-            pass
     return f"{local}@{domain}"

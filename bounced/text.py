@@ -16,37 +16,39 @@ from typing import Final
 MAX_TEXT: Final = 1_000_000
 
 _WESTERN = "cp1252"  # a superset of ISO-8859-1 that real mail means by it
-_CODECS: Final[dict[str, str]] = {
-    **dict.fromkeys(("us-ascii", "ascii", "utf-8", "utf8", "unknown-8bit", "x-unknown", ""), "utf-8"),
-    **dict.fromkeys(("iso-8859-1", "latin1", "latin-1", "windows-1252", "cp1252"), _WESTERN),
-    **{f"iso-8859-{n}": f"iso8859-{n}" for n in (2, 3, 4, 5, 6, 7, 8, 9, 10, 13, 14, 15, 16)},
-    "iso-8859-8-i": "iso8859-8",
-    **{f"windows-125{n}": f"cp125{n}" for n in range(9) if n != 2},
-    **{f"cp125{n}": f"cp125{n}" for n in range(9)},
-    **dict.fromkeys(("koi8-r", "koi8r"), "koi8-r"),
+# codec: the names that mail gives to what it means
+_NAMES: Final[dict[str, str]] = {
+    "utf-8": "us-ascii ascii utf-8 utf8 unknown-8bit x-unknown",
+    _WESTERN: "iso-8859-1 latin1 latin-1 windows-1252 cp1252",
+    "iso8859-8": "iso-8859-8-i",
+    "koi8-r": "koi8-r koi8r",
     "koi8-u": "koi8-u",
     "cp866": "cp866",
-    "ibm850": "cp850",
-    "cp850": "cp850",
+    "cp850": "cp850 ibm850",
     "cp437": "cp437",
+    "cp874": "windows-874",
     "tis-620": "tis-620",
-    "windows-874": "cp874",
-    "viscii": "latin-1",
-    **dict.fromkeys(("gb2312", "gbk", "gb_2312-80", "x-gbk", "cn-gb", "cp936", "gb18030"), "gb18030"),
-    "hz-gb-2312": "hz",
-    **dict.fromkeys(("big5", "big-5", "x-x-big5", "cp950", "cn-big5"), "cp950"),
+    "gb18030": "gb2312 gbk gb_2312-80 x-gbk cn-gb cp936 gb18030",
+    "hz": "hz-gb-2312",
+    "cp950": "big5 big-5 x-x-big5 cp950 cn-big5",
     "big5-hkscs": "big5-hkscs",
-    **dict.fromkeys(("shift_jis", "shift-jis", "sjis", "x-sjis", "ms_kanji", "windows-31j", "cp932"), "cp932"),
-    **dict.fromkeys(("euc-jp", "x-euc-jp"), "euc_jp"),
-    **dict.fromkeys(("iso-2022-jp", "iso-2022-jp-1", "iso-2022-jp-2", "iso-2022-jp-3", "cp50220", "cp50221"), "iso2022_jp_ext"),
-    **dict.fromkeys(("euc-kr", "ks_c_5601-1987", "ksc5601", "ks_c_5601", "cp949", "uhc"), "cp949"),
-    "iso-2022-kr": "iso2022_kr",
-    **dict.fromkeys(("unicode-1-1-utf-7", "utf-7"), "utf-7"),
+    "cp932": "shift_jis shift-jis sjis x-sjis ms_kanji windows-31j cp932",
+    "euc_jp": "euc-jp x-euc-jp",
+    "iso2022_jp_ext": "iso-2022-jp iso-2022-jp-1 iso-2022-jp-2 iso-2022-jp-3 cp50220 cp50221",
+    "cp949": "euc-kr ks_c_5601-1987 ksc5601 ks_c_5601 cp949 uhc",
+    "iso2022_kr": "iso-2022-kr",
+    "utf-7": "unicode-1-1-utf-7 utf-7",
     "utf-16": "utf-16",
-    "utf-16le": "utf-16-le",
-    "utf-16be": "utf-16-be",
-    **dict.fromkeys(("macintosh", "x-mac-roman"), "mac-roman"),
-}  # fmt: skip
+    "utf-16-le": "utf-16le",
+    "utf-16-be": "utf-16be",
+    "mac-roman": "macintosh x-mac-roman",
+}
+_CODECS: Final[dict[str, str]] = {
+    "": "utf-8",
+    **{f"iso-8859-{n}": f"iso8859-{n}" for n in (2, 3, 4, 5, 6, 7, 8, 9, 10, 13, 14, 15, 16)},
+    **{f"{prefix}125{n}": f"cp125{n}" for n in range(9) for prefix in ("windows-", "cp") if n != 2},
+    **{name: codec for codec, names in _NAMES.items() for name in names.split()},
+}
 
 _UNSAFE = re.compile(
     "[\x00-\x1f\x7f-\x9f\xad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff]"
@@ -106,7 +108,9 @@ def decode_transfer(data: bytes, encoding: str) -> bytes:
     return data[:MAX_TEXT]
 
 
-_NOT_BASE64 = bytes(set(range(256)) - set(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"))
+_NOT_BASE64 = bytes(
+    set(range(256)) - set(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/")
+)
 
 
 def _base64(data: bytes) -> bytes:
@@ -144,7 +148,9 @@ def _word(match: re.Match[str]) -> str:
 
 
 _HIDDEN = ("script", "style", "head", "title", "!--")
-_BREAK = re.compile(r"<(?:br|/p|/div|/tr|/li|/h[1-6]|/table|p|hr|/td|/pre)\b[^<>]{0,500}>", re.IGNORECASE)
+_BREAK = re.compile(
+    r"<(?:br|/p|/div|/tr|/li|/h[1-6]|/table|p|hr|/td|/pre)\b[^<>]{0,500}>", re.IGNORECASE
+)
 # `<user@example.com>` in a notice is an address, not markup
 _TAG = re.compile(r"</?[a-zA-Z!?](?:[^<>@\s]{0,500}(?:\s[^<>]{0,500})?)?>")
 

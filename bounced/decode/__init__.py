@@ -5,11 +5,20 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from bounced.decode import evidence, formats, notice, notifications, rfc3464, rfc3834, rfc5965, rfc8098
+from bounced.decode import (
+    evidence,
+    formats,
+    notice,
+    notifications,
+    rfc3464,
+    rfc3834,
+    rfc5965,
+    rfc8098,
+)
 from bounced.decode.notice import Surroundings
-from bounced.decode.original import addresses_in, cut, returned_fields, returned_of
+from bounced.decode.original import addresses_in, cut, received_for, returned_fields, returned_of
 from bounced.model import Action, Kind, RecipientReport, Report
-from bounced.smtp import ADDRESS
+from bounced.smtp import ADDRESS, parse_reply
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,6 +26,8 @@ if TYPE_CHECKING:
     from bounced.message import Headers, Message
 
 __all__ = ["decode"]
+
+NOBODY = "names no recipient"
 
 
 def decode(message: Message) -> Report:
@@ -28,7 +39,7 @@ def decode(message: Message) -> Report:
         or rfc8098.decode(message)
         or notifications.decode(message)
         or _structured(message, said, fields)
-        or _prose(message, said, rest, fields)
+        or _prose(message, said, fields)
         or rfc3834.decode(message)
         or Report(Kind.OTHER)
     )
@@ -48,7 +59,7 @@ def _structured(message: Message, said: str, fields: Headers) -> Report | None:
     if status is None:
         return None
     around = _surroundings(message, fields)
-    recipients = [_enriched(r, said, around) for r in rfc3464.recipients(status)]
+    recipients = [_enriched(r, said) for r in rfc3464.recipients(status)]
     if not recipients:
         found = notice.recipients(said, around)
         if not found:
@@ -67,7 +78,11 @@ def _structured(message: Message, said: str, fields: Headers) -> Report | None:
 
 
 def _may_carry_fields(message: Message, said: str) -> bool:
-    return not message.headers or evidence.is_report(message, said) or message.content_type == "multipart/report"
+    return (
+        not message.headers
+        or evidence.is_report(message, said)
+        or message.content_type == "multipart/report"
+    )
 
 
 def _action_of(status: str) -> Action:
@@ -88,17 +103,21 @@ def kind_of(recipients: Sequence[RecipientReport]) -> Kind:
     return Kind.DELAY if Action.DELAYED in actions else Kind.DELIVERY
 
 
-def _enriched(recipient: RecipientReport, said: str, around: Surroundings) -> RecipientReport:
+def _enriched(recipient: RecipientReport, said: str) -> RecipientReport:
     """Where the report keeps less than the words beside it say, take the words' answer."""
     if recipient.action in (Action.DELIVERED, Action.RELAYED, Action.EXPANDED):
         return recipient
     reply = recipient.reply
     if reply.text and reply.code:
-        longer = next((t for t in notice.transcript(said.split("\n")) if _continues(t, reply.text)), None)
+        longer = next(
+            (t for t in notice.transcript(said.split("\n")) if _continues(t, reply.text)), None
+        )
         if longer is None:
             return recipient
-        full = notice.parse_reply(longer)
-        return replace(recipient, reply=replace(reply, text=full.text, command=full.command or reply.command))
+        full = parse_reply(longer)
+        return replace(
+            recipient, reply=replace(reply, text=full.text, command=full.command or reply.command)
+        )
     names = (recipient.address, recipient.original_address or recipient.address)
     wanted = Surroundings(failed=tuple(dict.fromkeys(names)))
     beside = [r for r in notice.recipients(said, wanted) if r.reply.text]
@@ -107,45 +126,67 @@ def _enriched(recipient: RecipientReport, said: str, around: Surroundings) -> Re
     other = max(beside, key=lambda r: (r.reply.code is not None, len(r.reply.text)))
     if reply.text and other.reply.code is None:
         return recipient
-    return replace(recipient, reply=other.reply, remote_mta=recipient.remote_mta or other.remote_mta)
+    return replace(
+        recipient, reply=other.reply, remote_mta=recipient.remote_mta or other.remote_mta
+    )
 
 
 def _continues(longer: str, start: str) -> bool:
     """Whether an answer of several lines begins with the one line that the report kept."""
     plain = " ".join(longer.split())
-    return len(plain) > len(start) + 40 and plain[:4].rstrip("- ") == start[:3] and start[4:60] in plain
+    return (
+        len(plain) > len(start) + 40
+        and plain[:4].rstrip("- ") == start[:3]
+        and start[4:60] in plain
+    )
 
 
-def _prose(message: Message, said: str, rest: str, fields: Headers) -> Report | None:
+def _prose(message: Message, text: str, fields: Headers) -> Report | None:
     """A notice in words only."""
-    text = said
     if not evidence.is_report(message, text):
         return None
     around = _surroundings(message, fields)
     form = formats.recognise(message, text)
-    found = notice.recipients(text, around)
-    if not found:
-        return None
     action = notice.action(message.header("subject"), text)
-    found = [replace(r, action=action) for r in found]
-    return Report(kind_of(found), tuple(found), form.name if form else "prose")
+    found = [replace(r, action=action) for r in notice.recipients(text, around)]
+    if found:
+        return Report(kind_of(found), tuple(found), form.name if form else "prose")
+    if evidence.weigh(message) >= 4:
+        return Report(Kind.BOUNCE, (), form.name if form else "prose", problems=(NOBODY,))
+    return None
 
 
 def _surroundings(message: Message, fields: Headers) -> Surroundings:
     """Whose addresses stand around the notice."""
-    failed = [a for value in message.all_headers("x-failed-recipients") for a in ADDRESS.findall(value)]
-    mailed = addresses_in(fields, "to", "cc", "delivered-to", "x-original-to", "envelope-to", "x-rcpt-to", "resent-to")
-    own = addresses_in(fields, "from", "sender", "reply-to", "return-path", "errors-to", "x-envelope-from")
-    own += addresses_in(message.headers, "from", "to", "reply-to", "sender", "return-path", "delivered-to", "x-original-to", "envelope-to", "cc")
-    spared = {a.lower() for a in failed}
-    never = frozenset(a.lower() for a in own if a.lower() not in spared)
+    failed = [
+        a for value in message.all_headers("x-failed-recipients") for a in ADDRESS.findall(value)
+    ]
+    signed = addresses_in(message.headers, "from", "reply-to", "sender", "return-path")
+    sent_to = addresses_in(message.headers, "to", "cc")
+    delivered = addresses_in(message.headers, "delivered-to", "x-original-to", "envelope-to")
+    senders = addresses_in(
+        fields, "from", "sender", "reply-to", "return-path", "errors-to", "x-envelope-from"
+    )
+    ours = _lower([*signed, *sent_to, *senders]) - _lower(failed)
+    mailed = addresses_in(
+        fields, "to", "cc", "delivered-to", "x-original-to", "envelope-to", "x-rcpt-to", "resent-to"
+    )
+    mailed = [a.lower() for a in mailed or received_for(fields)]
+    # who wrote to themselves is found by name only
+    never = ours - (frozenset(mailed) - _lower([*signed, *sent_to]))
     return Surroundings(
-        never - frozenset(a.lower() for a in mailed if a.lower() not in _sender(message)),
-        tuple(a.lower() for a in mailed if a.lower() not in _sender(message)),
-        tuple(failed[:1_000]),
+        never=never,
+        unlikely=_lower(delivered) - frozenset(mailed),
+        mailed=tuple(a for a in mailed if a not in never),
+        failed=tuple(failed[:1_000]),
+        host=_reporter(message),
     )
 
 
-def _sender(message: Message) -> frozenset[str]:
-    """To whom the notice went: the sender of what bounced, never a recipient of it."""
-    return frozenset(a.lower() for a in addresses_in(message.headers, "to", "delivered-to", "from"))
+def _reporter(message: Message) -> str | None:
+    sender = next(iter(addresses_in(message.headers, "from")), None)
+    return sender.rpartition("@")[2] if sender and evidence.daemon_sender(message) else None
+
+
+def _lower(addresses: Sequence[str]) -> frozenset[str]:
+    return frozenset(address.lower() for address in addresses)

@@ -12,6 +12,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from bounced.decode.words import alternatives, pattern
 from bounced.model import Action, RecipientReport, Reply
 from bounced.smtp import ADDRESS, find_code, find_status, parse_reply
 
@@ -29,13 +30,17 @@ _SAID_LINES: Final = 14
 class Surroundings:
     """Addresses that the rest of the message gives a meaning to (all in lower case).
 
-    `never` are the sender's own and the notice's own; `mailed` those that the returned message
-    was addressed to; `failed` what a header names as failed (X-Failed-Recipients).
+    `never` are the sender's own and the notice's own; `unlikely` those to which the notice was
+    delivered, which are a recipient's only where a line is about nobody else; `mailed` those that
+    the returned message was addressed to; `failed` what a header names as failed
+    (X-Failed-Recipients); `host` is the domain of the daemon that wrote the notice.
     """
 
     never: frozenset[str] = frozenset()
+    unlikely: frozenset[str] = frozenset()
     mailed: tuple[str, ...] = ()
     failed: tuple[str, ...] = ()
+    host: str | None = None
 
 
 @dataclass(slots=True)
@@ -51,31 +56,35 @@ class _Place:
 
 _A = ADDRESS.pattern
 _LEAD = r"^[ \t>|]{0,40}(?:(?:[*•·●\-–]|\(?\d{1,3}[.)])[ \t]+)?"
-_LABEL = (
-    r"(?:(?:(?:final|original|failed|undeliverable|intended|invalid|bad|unknown|the|rejected|bounced|mail|e-?mail|user|receiver'?s?)[ -]?){0,3}"
-    r"(?:recipients?|address(?:es)?|addressee|user(?:name)?|mailbox|receiver|account|e-?mail)(?:\(s\)|\(es\))?(?: address(?:es)?)?|addressed to|rcpt to|sent to|mail to|failed to deliver to|delivery to"
-    r"|there was an error delivering your mail to|message to|delivery failed for|could not be delivered to|unable to deliver to|empfänger(?:adresse)?|destinataires?|destinatari[oa]s?|ontvanger|geadresseerde|adresat|odbiorca|получател[ьи]|адресат|收件(?:人|者)(?:地址|郵址|信箱)?|收信人|宛先|受信者|送信先|받는 ?사람|수신(?:자|인))"
-)
+_LABEL = alternatives("recipient_label")
 _LINE_START = re.compile(
-    rf"{_LEAD}(?P<label>{_LABEL}\s{{0,5}}[:：=]?\s{{0,5}}(?:rfc822\s?;\s?)?)?[\"'“«\[(]{{0,2}}(?:<|&lt;)?(?:mailto:|smtp:)?(?P<address>{_A})(?P<after>.*)$",
+    rf"{_LEAD}(?P<label>{_LABEL}(?:\s{{0,5}}[:：=]\s{{0,5}}|\s{{1,5}})(?:rfc822\s?;\s?)?)?[\"'“«\[(]{{0,2}}(?:<|&lt;)?(?:mailto:|smtp:)?(?P<address>{_A})(?P<after>.*)$",
     re.IGNORECASE,
 )
 # What may stand right behind an address that a line is about.
-_AFTER = re.compile(r"^[>\"'”»\])\s]*(?:&gt;)?(?:$|[>:：;,.(\[\-–—<=]|\.\.\.|\s(?:on|at|because|said|failed|was|is|has|reason|rejected|unknown|\(|-|=|—|–|…|\d{3}|via|host|:|：|could|does|不|은|는|の|は|ist|n'|no)\b|\s{2,}\S)", re.IGNORECASE)
+_AFTER = re.compile(
+    r"^[>\"'”»\])\s]*(?:&gt;)?(?:$|[>:：;,.(\[\-–—<=]|\.\.\.|\s(?:on|at|because|said|failed|was|is|has|reason|rejected|unknown|\(|-|=|—|–|…|\d{3}|via|host|:|：|could|does|不|은|는|の|は|ist|n'|no)\b|\s{2,}\S)",
+    re.IGNORECASE,
+)
 _COMMAND_LINE = re.compile(rf"rcpt to:\s*<?(?P<address>{_A})>?", re.IGNORECASE)
-_TRANSCRIPT = re.compile(rf"^[ \t>|]{{0,12}}(?:<<<\s*|\.\.\.\s*)?(?:[45]\d\d)[ \-](?:[45]\.\d\.\d{{1,3}} )?.{{0,120}}?<?(?P<address>{_A})>?", re.IGNORECASE)
+_TRANSCRIPT = re.compile(
+    r"^[ \t>|]{0,12}(?:<<<\s*|\.\.\.\s*)?(?:[45]\d\d)[ \-](?:[45]\.\d\.\d{1,3} )?"
+    rf".{{0,120}}?<?(?P<address>{_A})>?",
+    re.IGNORECASE,
+)
 _INLINE = re.compile(
-    r"(?:\b(?:to|for|recipients?|address(?:es)?|user|mailbox|account|deliver(?:y|ing|ed)?|named|reach|à|an|para|per|a|naar|do|для|на|адрес\w*|destinat\w+|empfänger|benutzer|postfach|usuario|utente|utilisateur|cuenta|boîte|casella|caixa)|[へに宛対地址人給给至向者])"
-    rf"[\s:：]{{0,4}}(?:the )?(?:address |user |recipient |mailbox )?[\"'“«「<(\[]{{0,2}}(?:mailto:)?(?P<address>{_A})",
+    rf"(?:\b{alternatives('inline')}(?:\s?[:：]\s{{0,4}}|\s{{1,4}})"
+    r"|[へに宛対地址人給给至向者][\s:：]{0,4})(?:the )?(?:(?:address|user|recipient|mailbox)\s)?"
+    rf"[\"'“«「<(\[]{{0,2}}(?:mailto:)?(?P<address>{_A})",
     re.IGNORECASE,
 )
-_PARENTHESIS = re.compile(rf"^\s*[(<]?(?:expanded|generated|ultimately generated|reroute[d]?|originally|redirected|forwarded|alias(?:ed)?)(?: from| to)?:?\s*<?(?P<address>{_A})", re.IGNORECASE)
-# Addresses in such company are somebody to write to, not somebody who bounced.
-_COMPANY = re.compile(
-    r"contact|assist|question|(?:send|write|forward|mail|e-?mail|report)(?: \w+){0,4} to\b|abuse@|help\s?desk|support|from:|sender|reply-to|return-path|mail from|envelope-from|on behalf|message-id|\bfrom <|your (?:e-?mail )?address|kontakt|wenden|absender|expéditeur|contacte|remitente|mittente|remetente|afzender|nadawc|отправител|寄件|发件|發件|差出人|送信元|보낸|please (?:visit|mail|email|contact)|in-reply-to|\bx-[a-z-]+:|helo|postmaster \(",
+_PARENTHESIS = re.compile(
+    rf"^\s*[(<]?{alternatives('forwarded')}(?: from| to)?:?\s*<?(?P<address>{_A})",
     re.IGNORECASE,
 )
-_ROLES: Final = frozenset({"postmaster", "mailer-daemon", "abuse", "helpdesk", "hostmaster", "mailerdaemon", "noc"})
+_ROLES: Final = frozenset(
+    {"postmaster", "mailer-daemon", "abuse", "helpdesk", "hostmaster", "mailerdaemon", "noc"}
+)
 
 
 def recipients(notice: str, around: Surroundings) -> list[RecipientReport]:
@@ -90,7 +99,10 @@ def recipients(notice: str, around: Surroundings) -> list[RecipientReport]:
         key = place.address.lower()
         if key not in found or (found[key].reply.code is None and reply.code is not None):
             found[key] = RecipientReport(
-                place.address, reply, original_address=place.original, remote_mta=remote_host(reply.text)
+                place.address,
+                reply,
+                original_address=place.original,
+                remote_mta=remote_host(reply.text),
             )
     return list(found.values())
 
@@ -101,14 +113,36 @@ def _places(lines: list[str], around: Surroundings) -> list[_Place]:
         return _failed_by_header(lines, around)
     for way in (_line_starts, _commands, _labelled, _inline, _anywhere):
         places = [p for p in way(lines) if _may_fail(p.address, around)]
-        mailed = [p for p in places if p.address.lower() in around.mailed]
-        if way in (_inline, _anywhere) and mailed:
-            places = mailed
-        if places:
-            return places
-    if around.mailed and len(set(around.mailed)) == 1 and _may_fail(around.mailed[0], around):
-        return [_Place(around.mailed[0], -1)]
-    return []
+        if way in (_inline, _anywhere):
+            places = [p for p in places if p.address.lower() in around.mailed] or places
+        likely = [p for p in places if p.address.lower() not in around.unlikely]
+        if likely or (places and way in (_line_starts, _labelled)):
+            return likely or places
+    mailed = [a for a in dict.fromkeys(around.mailed) if _may_fail(a, around)]
+    if len(mailed) == 1:
+        return [_Place(mailed[0], -1)]
+    return _bare_names(lines, around)
+
+
+_LISTED = re.compile(
+    r"(?:recipients?|addresse?e?s?|users?|following|not delivered to[^:]{0,40}).{0,160}:\s*$",
+    re.IGNORECASE,
+)
+_BARE = re.compile(r"^[ \t]{1,12}([A-Za-z0-9][\w.+-]{1,40})(?:[ \t]{2,}\S.*)?$")
+
+
+def _bare_names(lines: list[str], around: Surroundings) -> list[_Place]:
+    """Local parts alone, indented below a sentence that announces recipients (AOL, old systems)."""
+    if not around.host:
+        return []
+    places, announced = [], False
+    for number, line in enumerate(lines):
+        found = _BARE.match(line)
+        if announced and found:
+            places.append(_Place(f"{found[1]}@{around.host}", number))
+        elif line.strip():
+            announced = bool(_LISTED.search(line))
+    return places
 
 
 def _may_fail(address: str, around: Surroundings) -> bool:
@@ -127,10 +161,21 @@ def _failed_by_header(lines: list[str], around: Surroundings) -> list[_Place]:
 
 def _line_starts(lines: list[str]) -> Iterator[_Place]:
     """`<a@example.com>: host said …`, `a@example.com on Mon …`, `* a@example.com`."""
+    speaking = False
     for number, line in enumerate(lines):
+        if not line[:1].isspace():
+            speaking = False
+        elif speaking:
+            continue  # the folded rest of what was said of an address above
         found = _line_start(line)
-        if found and not found["label"] and not _COMPANY.search(line[: found.start("address")]):
-            yield _place(found, number)
+        if (
+            found
+            and not found["label"]
+            and not pattern("company").search(line[: found.start("address")])
+        ):
+            place = _place(found, number)
+            speaking = bool(place.tail) and not line[:1].isspace()
+            yield place
 
 
 def _line_start(line: str) -> re.Match[str] | None:
@@ -167,7 +212,7 @@ def _commands(lines: list[str]) -> Iterator[_Place]:
 def _inline(lines: list[str]) -> Iterator[_Place]:
     """`could not be delivered to a@example.com because …`."""
     for number, line in enumerate(lines):
-        if "@" not in line or _COMPANY.search(line):
+        if "@" not in line or pattern("company").search(line):
             continue
         for found in _INLINE.finditer(line):
             yield _Place(found["address"], number, line)
@@ -175,7 +220,7 @@ def _inline(lines: list[str]) -> Iterator[_Place]:
 
 def _anywhere(lines: list[str]) -> Iterator[_Place]:
     for number, line in enumerate(lines):
-        if "@" not in line or _COMPANY.search(line):
+        if "@" not in line or pattern("company").search(line):
             continue
         for address in ADDRESS.findall(line)[:20]:
             yield _Place(address, number, line)
@@ -183,9 +228,8 @@ def _anywhere(lines: list[str]) -> Iterator[_Place]:
 
 # --- what was said ---
 
-_REASON = re.compile(r"reason|error|said|response|because|diagnostic|原因|理由|grund|motif|motivo|reden|powód|причин|사유|エラー|错误|錯誤", re.IGNORECASE)
-_BOILERPLATE = re.compile(
-    r"please (?:include|check|contact|direct|do not reply|send|try|reply|note|see)|for (?:further|more) (?:assistance|information)|do not reply|no need to reply|if you do so|delete your own text|-{5,}$|^={5,}$|^_{5,}$|giving up on|^--- ",
+_REASON = re.compile(
+    r"reason|error|said|response|because|diagnostic|原因|理由|grund|motif|motivo|reden|powód|причин|사유|エラー|错误|錯誤",
     re.IGNORECASE,
 )
 
@@ -215,7 +259,7 @@ def _gather(lines: list[str], places: list[_Place]) -> None:
 
 def _paragraph_ends(line: str, said: list[str]) -> bool:
     """Whether a line after a blank one says something else."""
-    if _BOILERPLATE.search(line):
+    if pattern("boilerplate").search(line):
         return True
     heard = any(find_code(s) or find_status(s) for s in said)
     if heard:
@@ -225,7 +269,7 @@ def _paragraph_ends(line: str, said: list[str]) -> bool:
 
 def _reply(place: _Place, lines: list[str], *, lonely: bool) -> Reply:
     """The answer for one address: beside it, else where it is repeated, else the only one there."""
-    beside = " ".join(s for s in place.said if not _BOILERPLATE.match(s)).strip(" ()")
+    beside = " ".join(s for s in place.said if not pattern("boilerplate").match(s)).strip(" ()")
     reply = parse_reply(_trimmed(beside)) if beside else Reply()
     if reply.code or reply.quoted:
         return reply
@@ -269,7 +313,11 @@ def transcript(lines: Iterable[str]) -> Iterator[str]:
 
 def _answered(answer: list[str], command: str) -> str:
     said = " ".join(answer)
-    return f"{said} (in reply to {command.split('<')[0].strip()} command)" if command and find_code(said) else said
+    return (
+        f"{said} (in reply to {command.split('<', maxsplit=1)[0].strip()} command)"
+        if command and find_code(said)
+        else said
+    )
 
 
 def _with_continuation(lines: list[str], number: int) -> str:
@@ -277,7 +325,12 @@ def _with_continuation(lines: list[str], number: int) -> str:
     said = [lines[number].strip()]
     for line in lines[number + 1 : number + 8]:
         word = line.strip()
-        if not word or word.startswith((">>>", "...", "---")) or _BOILERPLATE.match(word) or re.match(r"[2-5]\d\d ", word):
+        if (
+            not word
+            or word.startswith((">>>", "...", "---"))
+            or pattern("boilerplate").match(word)
+            or re.match(r"[2-5]\d\d ", word)
+        ):
             break
         said.append(word)
     return _trimmed(" ".join(said))
@@ -285,19 +338,24 @@ def _with_continuation(lines: list[str], number: int) -> str:
 
 def _trimmed(text: str) -> str:
     text = re.sub(r"^\(?reason:\s*", "", text, flags=re.IGNORECASE)
-    text = re.sub(r"^remote host said:\s*|^delivery failed:?\s*(?=\d{3})", "", text, flags=re.IGNORECASE)
+    text = re.sub(
+        r"^remote host said:\s*|^delivery failed:?\s*(?=\d{3})", "", text, flags=re.IGNORECASE
+    )
     return text.strip()[:2_000]
 
 
 def _whole(lines: list[str], reply: Reply) -> Reply:
     """A notice that gives no code and no line to an address: its own words are the answer."""
-    words = [line.strip() for line in lines if line.strip() and not _BOILERPLATE.search(line)]
+    words = [
+        line.strip() for line in lines if line.strip() and not pattern("boilerplate").search(line)
+    ]
     text = " ".join(words)[:1_000]
     return parse_reply(text) if text else reply
 
 
 _HOST = re.compile(
-    r"(?:\bhost:? |talking to |remote (?:host|server|mta):?,? |\bserver |from the server for the recipient domain [\w.-]+ by |\bmta )['\"(\[]?(?P<host>[A-Za-z0-9](?:[\w-]{0,62}\.){1,8}[A-Za-z]{2,24})\b",
+    rf"{alternatives('remote_host')}['\"(\[]?"
+    r"(?P<host>[A-Za-z0-9](?:[\w-]{0,62}\.){1,8}[A-Za-z]{2,24})\b",
     re.IGNORECASE,
 )
 
@@ -308,22 +366,12 @@ def remote_host(text: str) -> str | None:
     return found["host"] if found else None
 
 
-_DELAYED = re.compile(
-    r"delay(?:ed|)\b|warning: (?:message|could not send)|(?:not|n't) (?:yet )?been delivered (?:yet|after)|will (?:continue to |keep |still )?(?:be retried|try(?:ing)?|retry|attempt)|still (?:being retried|trying)|warning (?:message )?only|not need to resend|no action (?:is )?required|has not yet been|retry(?:ing)? for|temporar(?:y|ily) (?:fail|problem|deferred|unable)|"
-    r"verzögert|retardé|retard[ée]|différé|retras|demora|aplazad|ritard|atrasad|vertraagd|opóźnio|задерж|отложен|遅延|遅れて|延迟|延遲|尚未|지연",
-    re.IGNORECASE,
-)
-_FINAL = re.compile(
-    r"giv(?:e|en|ing) up|given up|no longer|permanent|won't be|will not be (?:retried|tried)|fatal|undeliverable|could not be delivered|couldn't be delivered|failed permanently|unable to deliver|returned to|bounced|expired|has failed|undelivered|cannot be delivered|delivery failed|failure notice|timeout exceeded|nicht zugestellt werden|退信",
-    re.IGNORECASE,
-)
-
-
 def action(subject: str, notice: str) -> Action:
     """Whether the notice warns of a delay or reports a failure."""
-    if re.search(r"delay|warning|verzögert|retard|retras|ritard|vertraag|opóźn|задерж|遅延|延迟|延遲|지연|queued|still being", subject, re.IGNORECASE):
-        return Action.FAILED if re.search(r"\bfail|undeliver|giv(?:en|ing) up", subject, re.IGNORECASE) else Action.DELAYED
+    given_up = re.search(r"\bfail|undeliver|giv(?:en|ing) up", subject, re.IGNORECASE)
+    if pattern("delay_subject").search(subject):
+        return Action.FAILED if given_up else Action.DELAYED
     head = notice[:4_000]
-    if _DELAYED.search(head) and not _FINAL.search(head) and not _FINAL.search(subject):
-        return Action.DELAYED if re.search(r"will|still|warning|not need|no action|yet|retry", head, re.IGNORECASE) else Action.FAILED
-    return Action.FAILED
+    delayed = pattern("delayed").search(head) and pattern("going_on").search(head)
+    final = pattern("final").search(head) or pattern("final").search(subject)
+    return Action.DELAYED if delayed and not final else Action.FAILED

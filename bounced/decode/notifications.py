@@ -21,7 +21,7 @@ def decode(message: Message) -> Report | None:
     if message.content_type not in ("text/plain", "application/json", ""):
         return None
     text = message.text()[:_LIMIT].lstrip()
-    if not text.startswith("{") or "notificationType" not in text and "eventType" not in text:
+    if not text.startswith("{") or ("notificationType" not in text and "eventType" not in text):
         return None
     try:
         found, _ = json.JSONDecoder().raw_decode(text)
@@ -37,11 +37,16 @@ def _report(note: dict[str, Any]) -> Report | None:
     if kind == "bounce":
         body = _dict(note.get("bounce"))
         found = tuple(_bounced(r) for r in _recipients(body.get("bouncedRecipients")))
-        return Report(Kind.BOUNCE, found, "aws-ses/json", reporting_mta=_host(body.get("reportingMTA")))
+        return Report(
+            Kind.BOUNCE, found, "aws-ses/json", reporting_mta=_host(body.get("reportingMTA"))
+        )
     if kind == "complaint":
         body = _dict(note.get("complaint"))
         found = tuple(
-            RecipientReport(r["emailAddress"], Reply(f"feedback-type: {body.get('complaintFeedbackType', 'abuse')}"))
+            RecipientReport(
+                r["emailAddress"],
+                Reply(f"feedback-type: {body.get('complaintFeedbackType', 'abuse')}"),
+            )
             for r in _recipients(body.get("complainedRecipients"))
         )
         return Report(Kind.COMPLAINT, found, "aws-ses/json")
@@ -49,9 +54,13 @@ def _report(note: dict[str, Any]) -> Report | None:
         body = _dict(note.get("delivery"))
         reply = parse_reply(str(body.get("smtpResponse") or ""))
         found = tuple(
-            RecipientReport(str(a), reply, Action.DELIVERED) for a in body.get("recipients") or () if is_address(str(a))
+            RecipientReport(str(a), reply, Action.DELIVERED)
+            for a in body.get("recipients") or ()
+            if is_address(str(a))
         )
-        return Report(Kind.DELIVERY, found, "aws-ses/json", reporting_mta=_host(body.get("reportingMTA")))
+        return Report(
+            Kind.DELIVERY, found, "aws-ses/json", reporting_mta=_host(body.get("reportingMTA"))
+        )
     return None
 
 

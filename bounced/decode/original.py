@@ -10,7 +10,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from bounced.message import content_type_of, returned_headers
+from bounced.decode.words import pattern
+from bounced.message import returned_headers
 from bounced.model import Returned
 from bounced.smtp import ADDRESS
 from bounced.text import decode_words
@@ -18,34 +19,16 @@ from bounced.text import decode_words
 if TYPE_CHECKING:
     from bounced.message import Headers, Message, Part
 
-# Lines after which a notice only repeats the mail it returns. One alternative a family of
-# servers; all are anchored at the line's start and linear.
-_BORDER: Final = re.compile(
-    r"^[ \t>*\-=_#+|]{0,60}(?:"
-    r"below (?:this line |here |the following line )?is a copy of the|below this line is the original|this is a copy of (?:the|your|all)"
-    r"|the (?:body|header|headers|text|first|original message|original mail|following is) ?(?:of|is|was|follows|\d|[a-z]{1,12} (?:of|lines))"
-    r"|(?:your |the )?(?:original|returned|unsent|undelivered|rejected|failed|bounced|quoted|included|attached)[ -]"
-    r"(?:message|mail|e-mail|email)(?:'s)?(?: (?:text|headers?|follows|contents?|body|details|below|information)| \(|[ :\-=]*$)"
-    r"|(?:message|mail|original|returned) headers? (?:follows?|from|:|only|of|-)|original message|message header follows|header of (?:the|your) (?:original|message)"
-    r"|(?:start|begin(?:ning)?) of (?:the )?(?:returned|original|header|message|forwarded|undelivered)"
-    r"|unsent message (?:below|follows)|message (?:follows|truncated|headers?|contents?|body|source|text)[ :\-=]*$"
-    r"|included is a copy|here is (?:a copy of|your) (?:your|the|original)? ?(?:original|message|mail)"
-    r"|copy of (?:the|your) (?:original |returned )?(?:message|mail)|headers? of (?:the|your) (?:original )?(?:message|mail)"
-    r"|forwarded message|undelivered message|text of (?:the|your) message|your message (?:follows|reads|was as follows|contents|is attached below|started as follows)"
-    r"|urspr(?:ü|ue?)ngliche nachricht|originalnachricht|der text ihrer nachricht|es folgt|(?:kopie|header|kopfzeilen) der (?:urspr|nachricht|original)"
-    r"|message d'origine|message original|en-t[eê]tes? (?:du|de)|mensaje original|mensagem original|messaggio originale"
-    r"|oryginalna wiadomo|исходное сообщение|текст (?:вашего )?(?:письма|сообщения)|原始邮件|原始郵件|原始信件|以下[是为為].{0,6}(?:原|您的|信件)|原文|元のメッセージ"
-    r"|以下は.{0,12}(?:メール|メッセージ)|--\s*下記|원본 메시지|원래 메시지"
-    r")",
-    re.IGNORECASE | re.MULTILINE,
+# What may decorate a border line, and what may indent or quote a header line.
+_RULED: Final = r"^[ \t>*\-=_#+|]{0,60}"
+_INDENTED: Final = r"^[ \t>]{0,8}"
+_RETURNED_TYPES: Final = (
+    "message/rfc822",
+    "text/rfc822-headers",
+    "message/rfc822-headers",
+    "message/global",
+    "message/global-headers",
 )
-# Or the returned mail simply begins: a header block of which one of these is the first line.
-_HEADER_START: Final = re.compile(
-    r"^[ \t>]{0,8}(?:return-path: ?<|received: ?(?:from|by|\(|$)|x-(?:envelope|apparently|mozilla|sender|uidl|originating)[\w-]*:|message-id: ?<[^>\s]+>\s*$"
-    r"|mime-version: 1\.0|dkim-signature: ?v=|delivered-to: \S+@)",
-    re.IGNORECASE | re.MULTILINE,
-)
-_RETURNED_TYPES: Final = ("message/rfc822", "text/rfc822-headers", "message/rfc822-headers", "message/global", "message/global-headers")
 
 
 def cut(text: str) -> tuple[str, str]:
@@ -53,16 +36,15 @@ def cut(text: str) -> tuple[str, str]:
 
     A border at the very top is no border: something must have been said before it.
     """
-    for found in _BORDER.finditer(text):
-        if text[: found.start()].strip():
-            break
-    else:
-        found = None  # type: ignore[assignment]
-    header = next((h for h in _HEADER_START.finditer(text) if text[: h.start()].strip()), None)
-    ends = [match.start() for match in (found, header) if match is not None]
-    if not ends:
-        return text, ""
-    return text[: min(ends)], text[min(ends) :]
+    starts = (
+        next((m.start() for m in border.finditer(text) if text[: m.start()].strip()), len(text))
+        for border in (
+            pattern("border", begins=_RULED),
+            pattern("returned_header", begins=_INDENTED),
+        )
+    )
+    at = min(starts)
+    return text[:at], text[at:]
 
 
 def returned_part(message: Message) -> Part | None:
@@ -70,7 +52,7 @@ def returned_part(message: Message) -> Part | None:
 
 
 def returned_fields(message: Message, rest: str) -> Headers:
-    """Header fields of the returned mail: from its own part, else from the text behind the border."""
+    """Header fields of the returned mail: its own part's, else those behind the border."""
     part = returned_part(message)
     if part is not None:
         fields = returned_headers(part.data())
@@ -93,9 +75,13 @@ _FIRST_FIELD = re.compile(
 
 def returned_of(fields: Headers) -> Returned:
     def value(name: str) -> str | None:
-        return next((decode_words(v).strip()[:998] for k, v in fields if k == name and v.strip()), None)
+        return next(
+            (decode_words(v).strip()[:998] for k, v in fields if k == name and v.strip()), None
+        )
 
-    return Returned(value("message-id"), value("subject"), value("list-id"), value("from"), value("to"))
+    return Returned(
+        value("message-id"), value("subject"), value("list-id"), value("from"), value("to")
+    )
 
 
 def addresses_in(fields: Headers, *names: str) -> list[str]:
@@ -104,4 +90,13 @@ def addresses_in(fields: Headers, *names: str) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-__all__ = ["addresses_in", "content_type_of", "cut", "returned_fields", "returned_of", "returned_part"]
+_FOR = re.compile(r"\bfor\s+<?([^\s<>;]{1,320})>?\s*;")
+
+
+def received_for(fields: Headers) -> list[str]:
+    """Whom the last server to take the returned message took it for (Received: … for <…>)."""
+    for name, value in fields:
+        found = _FOR.search(value[:4_000]) if name == "received" else None
+        if found and ADDRESS.fullmatch(found[1]):
+            return [found[1]]
+    return []

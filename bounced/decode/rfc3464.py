@@ -17,7 +17,11 @@ if TYPE_CHECKING:
 
     from bounced.message import Message
 
-TYPES: Final = ("message/delivery-status", "message/global-delivery-status", "message/deliverystatus")
+TYPES: Final = (
+    "message/delivery-status",
+    "message/global-delivery-status",
+    "message/deliverystatus",
+)
 MAX_RECIPIENTS: Final = 1_000
 _REPORT_LIMIT: Final = 512_000
 
@@ -34,7 +38,9 @@ def status_text(message: Message) -> str | None:
     return found[:_REPORT_LIMIT] or None
 
 
-_IN_TEXT = re.compile(r"^[ \t]{0,2}(?:final|original)-recipient[ \t]*:", re.IGNORECASE | re.MULTILINE)
+_IN_TEXT = re.compile(
+    r"^[ \t]{0,2}(?:final|original)-recipient[ \t]*:", re.IGNORECASE | re.MULTILINE
+)
 
 
 def fields_in(text: str) -> str | None:
@@ -141,6 +147,8 @@ def _recipient(group: Group) -> RecipientReport | None:
     )
 
 
+# what was mailed may be no address at all, and is named all the same (`reader@#example.com`)
+_ODD = re.compile(r"[^\s@<>;,()]{1,64}@[^\s@<>;,()]{1,255}")
 _ESCAPED = re.compile(r"\\x\{([0-9A-Fa-f]{2,6})\}")
 
 
@@ -156,14 +164,18 @@ def address_in(value: str) -> str | None:
     rest = rest.strip().strip("<>").strip()
     if rest.lower().startswith(("rfc822;", "smtp:", "mailto:")):
         rest = rest[7:].strip()
-    if is_address(rest):
+    if is_address(rest) or _ODD.fullmatch(rest):
         return rest
     found = ADDRESS.search(rest)
     if found is None:
         return None
     after = rest[found.end() : found.end() + 1]
     # a name cut short is no address: something must end it
-    return found[0] if after in ("", ">", " ", ")", ",", ";", "\t", '"', "]", "(", "<", ".", ":") else None
+    return (
+        found[0]
+        if after in ("", ">", " ", ")", ",", ";", "\t", '"', "]", "(", "<", ".", ":")
+        else None
+    )
 
 
 def _point(match: re.Match[str]) -> str:
@@ -171,17 +183,26 @@ def _point(match: re.Match[str]) -> str:
     return chr(point) if point <= 0x10FFFF and not 0xD800 <= point <= 0xDFFF else "\ufffd"
 
 
-_ACTIONS: Final = (
-    ("fail", Action.FAILED), ("bounce", Action.FAILED), ("error", Action.FAILED), ("undeliver", Action.FAILED),
-    ("expired", Action.FAILED), ("delay", Action.DELAYED), ("defer", Action.DELAYED), ("warn", Action.DELAYED),
-    ("deliver", Action.DELIVERED), ("success", Action.DELIVERED), ("relay", Action.RELAYED), ("expand", Action.EXPANDED),
-)  # fmt: skip
+_ACTIONS: Final = {
+    "fail": Action.FAILED,
+    "bounce": Action.FAILED,
+    "error": Action.FAILED,
+    "undeliver": Action.FAILED,
+    "expired": Action.FAILED,
+    "delay": Action.DELAYED,
+    "defer": Action.DELAYED,
+    "warn": Action.DELAYED,
+    "deliver": Action.DELIVERED,
+    "success": Action.DELIVERED,
+    "relay": Action.RELAYED,
+    "expand": Action.EXPANDED,
+}
 
 
 def action_of(value: str, class_: int | None) -> Action:
     """The action as written, else what the status class leaves possible; a report means failure."""
     word = value.strip().lower()
-    for begins, action in _ACTIONS:
+    for begins, action in _ACTIONS.items():
         if word.startswith(begins):
             return action
     return Action.DELIVERED if class_ == 2 else Action.FAILED

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from bounced.decode.original import addresses_in, returned_fields
 from bounced.decode.rfc3464 import address_in, groups
-from bounced.model import Kind, RecipientReport, Report, Reply
+from bounced.model import Kind, RecipientReport, Reply, Report
 
 if TYPE_CHECKING:
     from bounced.message import Message
@@ -22,7 +22,9 @@ def decode(message: Message) -> Report | None:
         return None
     kind = fields.get("feedback-type", "abuse").lower()
     returned = returned_fields(message, "")
-    named = [address_in(value) for key, value in fields.items() if key.startswith("original-rcpt-to")]
+    named = [
+        address_in(value) for key, value in fields.items() if key.startswith("original-rcpt-to")
+    ]
     who = [a for a in named if a] or addresses_in(returned, "x-hmxmroriginalrecipient", "to")
     who = [a for a in who if not _REMOVED.search(a.partition("@")[0])]
     recipients = tuple(RecipientReport(a, Reply(f"feedback-type: {kind}")) for a in who[:1_000])
@@ -45,5 +47,8 @@ def _feedback(message: Message) -> dict[str, str] | None:
 
 
 def _is_junk_report(message: Message) -> bool:
-    """Outlook.com's Junk Mail Reporting Program sends the mail itself, forwarded, with no report."""
-    return message.header("from").lower().find("staff@hotmail.com") >= 0 and "complaint about" in message.header("subject").lower()
+    """Outlook.com's junk mail reporting sends the mail itself, forwarded, with no report."""
+    return (
+        message.header("from").lower().find("staff@hotmail.com") >= 0
+        and "complaint about" in message.header("subject").lower()
+    )

@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from bounced.message import Message
 
 # Dovecot's Sieve "reject" answers with a receipt that says "deleted" and a text that refuses.
-_REFUSED = re.compile(r"automatically rejected|was rejected|message (?:was|has been) refused", re.IGNORECASE)
+_REFUSED = re.compile(
+    r"automatically rejected|was rejected|message (?:was|has been) refused", re.IGNORECASE
+)
 
 
 def decode(message: Message) -> Report | None:
@@ -23,11 +25,17 @@ def decode(message: Message) -> Report | None:
         if message.parameter("report-type").lower() != "disposition-notification":
             return None
         return Report(Kind.RECEIPT, format="rfc8098")
+    refused = (
+        "deleted" in part.text().lower() or "rejected" in message.header("auto-submitted").lower()
+    )
     fields = next(groups(part.text()), {})
-    address = address_in(fields.get("final-recipient", "")) or address_in(fields.get("original-recipient", ""))
+    address = address_in(fields.get("final-recipient", "")) or address_in(
+        fields.get("original-recipient", "")
+    )
     disposition = fields.get("disposition", "").lower()
     text = " ".join(message.text().split())
-    if address and "deleted" in disposition and _REFUSED.search(message.header("subject") + " " + text):
-        return Report(Kind.BOUNCE, (RecipientReport(address, parse_reply(text[:2_000])),), "rfc8098/refusal")
+    if refused and _REFUSED.search(message.header("subject") + " " + text):
+        refusing = (RecipientReport(address, parse_reply(text[:2_000])),) if address else ()
+        return Report(Kind.BOUNCE, refusing, "rfc8098/refusal")
     who = (RecipientReport(address, parse_reply(disposition)),) if address else ()
     return Report(Kind.RECEIPT, who, "rfc8098")

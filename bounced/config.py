@@ -1,0 +1,496 @@
+"""One TOML file becomes one frozen `Config`, or a list of everything that is wrong with it.
+
+All errors are found in one reading, each with the key's path (`mailbox[1].prot`), what was
+expected and the nearest valid word. Secrets are named here and looked up only when a server asks.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import os
+import re
+import shlex
+import stat
+import subprocess
+import tomllib
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal, NewType, TypeVar
+
+from bounced.policy import Brake, Policy
+from bounced.text import safe
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from enum import StrEnum
+
+SECRET_KEYS: Final = ("password", "password_env", "password_file", "password_command")
+# What a password command may take before we stop waiting for it.
+COMMAND_SECONDS: Final = 30
+
+TOP_LEVEL: Final = ("database", "mailbox", "policy", "brake", "never_suppress", "rules")
+DURATION: Final = 'a duration such as "90s", "5m", "1h" or "2d"'
+
+# Shapes that a plain type does not tell: the reader below knows how each is written in TOML.
+Seconds = NewType("Seconds", float)
+Positive = NewType("Positive", int)
+Port = NewType("Port", int)
+Cron = NewType("Cron", str)
+Numbers = TypeVar("Numbers", Policy, Brake)
+Tls = Literal["implicit", "starttls", "none"]
+Archive = Literal["move", "flag"]
+
+
+class ConfigError(Exception):
+    """The configuration cannot be used; `problems` holds every reason, one sentence each."""
+
+    def __init__(self, problems: tuple[str, ...], path: Path | None = None) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+        self.path = path
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """Where a password is to be had. Shows `***`, and looks it up only in `reveal()`."""
+
+    source: str
+    value: str | tuple[str, ...]
+    folder: Path = Path()
+
+    def __repr__(self) -> str:
+        return "***"
+
+    def reveal(self) -> str:
+        """The password itself. Raises ConfigError when the place that should hold it does not."""
+        if self.source == "password":
+            return str(self.value)
+        if self.source == "password_env":
+            return self._from_environment(str(self.value))
+        if self.source == "password_file":
+            return self._from_file(str(self.value))
+        return self._from_command()
+
+    def _from_environment(self, name: str) -> str:
+        if name not in os.environ:
+            raise ConfigError((f"password_env: the environment has no variable {name}",))
+        return os.environ[name]
+
+    def _from_file(self, name: str) -> str:
+        path = self.folder / Path(os.path.expandvars(name)).expanduser()
+        try:
+            return path.read_text("utf-8").rstrip("\r\n")
+        except (OSError, UnicodeDecodeError) as problem:
+            why = getattr(problem, "strerror", None) or "not UTF-8"
+            raise ConfigError((f"password_file: cannot read {path}: {why}",)) from None
+
+    def _from_command(self) -> str:
+        words = shlex.split(self.value) if isinstance(self.value, str) else list(self.value)
+        # What the command printed is a secret, and so may its error be: neither is repeated.
+        try:
+            done = subprocess.run(  # noqa: S603 - the operator's own command, without a shell
+                words, capture_output=True, check=True, timeout=COMMAND_SECONDS, text=True
+            )
+        except subprocess.CalledProcessError as problem:
+            trouble = f"ended with exit code {problem.returncode}"
+        except subprocess.TimeoutExpired:
+            trouble = f"gave no answer in {COMMAND_SECONDS} s"
+        except (OSError, UnicodeDecodeError) as problem:
+            trouble = getattr(problem, "strerror", None) or "did not print UTF-8"
+        else:
+            return done.stdout.split("\n", 1)[0].rstrip("\r")
+        raise ConfigError((f"password_command: {words[0]}: {trouble}",))
+
+
+@dataclass(frozen=True, slots=True)
+class Database:
+    """The ledger's database, as an SQLAlchemy URL. Its repr hides a password in it."""
+
+    url: str
+
+    def __repr__(self) -> str:
+        return f"Database({hide_password(self.url)!r})"
+
+
+@dataclass(frozen=True, slots=True)
+class MailboxConfig:
+    """One IMAP folder to be emptied. `every` is in seconds and counts when `cron` is None."""
+
+    name: str
+    host: str
+    user: str
+    password: Secret
+    port: Port = Port(993)
+    tls: Tls = "implicit"
+    folder: str = "INBOX"
+    archive: Archive = "move"
+    processed: str = "Bounced/Processed"
+    unrecognised: str = "Bounced/Unrecognised"
+    quarantine: str = "Bounced/Quarantine"
+    every: Seconds = Seconds(300.0)
+    cron: Cron | None = None
+    ca_file: Path | None = None
+    allow_plaintext: bool = False
+    batch: Positive = Positive(200)
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """All that the operator decides. `path` is the file it came from; `warnings` are sentences."""
+
+    database: Database
+    mailboxes: tuple[MailboxConfig, ...] = ()
+    policy: Policy = field(default_factory=Policy)
+    brake: Brake = field(default_factory=Brake)
+    never_suppress: tuple[str, ...] = ()
+    rules: tuple[Path, ...] = ()
+    path: Path | None = None
+    warnings: tuple[str, ...] = ()
+
+
+def hide_password(url: str) -> str:
+    """A database URL as it may be shown."""
+    return safe(re.sub(r"(://[^:/@]*):.*@", r"\1:***@", url))
+
+
+def database_url(text: str, folder: Path = Path()) -> str:
+    """An SQLAlchemy URL from a URL or from a file's path (relative to `folder`)."""
+    if "://" in text:
+        return text
+    return f"sqlite:///{folder / Path(text).expanduser()}"
+
+
+def example() -> str:
+    """The text of config.example.toml, which `bounced init` writes."""
+    here = Path(__file__).parent
+    for path in (here / "_config.example.toml", here.parent / "config.example.toml"):
+        if path.is_file():
+            return path.read_text("utf-8")
+    raise ConfigError(("this installation lacks its config.example.toml; install it again",))
+
+
+def places(environment: Mapping[str, str] = os.environ) -> tuple[Path, ...]:
+    """Where the configuration is looked for when nobody names it, first place first."""
+    named = environment.get("BOUNCED_CONFIG")
+    home = environment.get("XDG_CONFIG_HOME") or "~/.config"
+    named_place = (Path(named),) if named else ()
+    return (Path("config.toml"), *named_place, Path(home).expanduser() / "bounced/config.toml")
+
+
+def find(environment: Mapping[str, str] = os.environ) -> Path:
+    """The first of `places` that exists. Raises ConfigError saying where it looked."""
+    looked = places(environment)
+    for path in looked:
+        if path.is_file():
+            return path
+    where = ", ".join(str(path) for path in looked)
+    raise ConfigError((f"no configuration found (looked for {where})",))
+
+
+def load(path: Path) -> Config:
+    """Read one file. Raises ConfigError with every problem in it."""
+    try:
+        with path.open("rb") as file:
+            permissions = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+            table = tomllib.load(file)
+    except OSError as problem:
+        raise ConfigError((f"cannot be read: {problem.strerror}",), path) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
+        raise ConfigError((f"is not valid TOML: {problem}",), path) from None
+    return _Reading(path, permissions).config(table)
+
+
+class _Reading:
+    """One reading of one file: collects problems instead of stopping at the first."""
+
+    def __init__(self, path: Path, permissions: int) -> None:
+        self.path = path
+        self.folder = path.parent
+        self.permissions = permissions
+        self.problems: list[str] = []
+
+    def config(self, table: dict[str, Any]) -> Config:
+        self._unknown(table, TOP_LEVEL, "")
+        database = self._table(
+            Database, table.get("database", {}), "database", {"url": "bounced.db"}
+        )
+        mailboxes = list(self._mailboxes(table.get("mailbox", [])))
+        policy = self._table(Policy, table.get("policy", {}), "policy")
+        brake = self._table(Brake, table.get("brake", {}), "brake")
+        spared = self._value(table.get("never_suppress", []), tuple[str, ...], "never_suppress")
+        rules = self._value(table.get("rules", []), tuple[Path, ...], "rules")
+        if self.problems:
+            raise ConfigError(tuple(self.problems), self.path)
+        return Config(
+            database=Database(database_url(database["url"], self.folder)),
+            mailboxes=tuple(MailboxConfig(**keys) for keys in mailboxes),
+            policy=self._built(Policy, policy, "policy"),
+            brake=self._built(Brake, brake, "brake"),
+            never_suppress=spared,
+            rules=rules,
+            path=self.path,
+            warnings=tuple(self._warnings(table)),
+        )
+
+    def _built(self, cls: type[Numbers], keys: dict[str, Any], at: str) -> Numbers:
+        try:
+            return cls(**keys)
+        except ValueError as problem:  # the class knows more of its numbers than we do
+            raise ConfigError((f"{at}: {problem}",), self.path) from None
+
+    def _warnings(self, table: dict[str, Any]) -> Iterator[str]:
+        holds = any("password" in entry for entry in table.get("mailbox", []))
+        url = table.get("database", {}).get("url", "")
+        if (holds or hide_password(url) != safe(url)) and self.permissions & 0o077:
+            yield (
+                f"{self.path} holds a password and others on this machine may read it "
+                f"(mode {self.permissions:04o}); type: chmod 600 {shlex.quote(str(self.path))}"
+            )
+
+    def _mailboxes(self, entries: Any) -> Iterator[dict[str, Any]]:
+        if not isinstance(entries, list):
+            self.problems.append("mailbox: expected [[mailbox]] tables, each in double brackets")
+            return
+        names: dict[str, int] = {}
+        for number, entry in enumerate(entries):
+            at = f"mailbox[{number}]"
+            keys = self._table(MailboxConfig, entry, at)
+            first = names.setdefault(keys.get("name", at), number)
+            if first != number:
+                self.problems.append(
+                    f"{at}.name: {keys['name']!r} is the name of mailbox[{first}] already; "
+                    "names must be unique"
+                )
+            yield keys
+
+    def _table(
+        self,
+        cls: type,
+        table: Any,
+        at: str,
+        defaults: Mapping[str, Any] = types.MappingProxyType({}),
+    ) -> dict[str, Any]:
+        """The keyword arguments for `cls` that the table holds and that are right."""
+        if not isinstance(table, dict):
+            self.problems.append(f"{at}: expected a table, [{at}] and then key = value lines")
+            return dict(defaults or {})
+        # Policy names Mapping for type checkers only; here it has to be a thing
+        hints = typing.get_type_hints(cls, localns={"Mapping": Mapping})
+        secrets = [name for name, hint in hints.items() if hint is Secret]
+        known = [
+            *(name for name in hints if name not in secrets),
+            *(SECRET_KEYS if secrets else ()),
+        ]
+        self._unknown(table, known, f"{at}.")
+        keys = dict(defaults or {})
+        for name in secrets:
+            keys[name] = self._secret(table, at)
+        for name, hint in hints.items():
+            if name in table and name not in secrets:
+                keys[name] = self._value(table[name], hint, f"{at}.{name}")
+        for part in dataclasses.fields(cls):
+            optional = (
+                part.default is not dataclasses.MISSING
+                or part.default_factory is not dataclasses.MISSING
+            )
+            if part.name not in keys and not optional:
+                self.problems.append(f"{at}.{part.name}: missing; every [[{_bare(at)}]] needs it")
+        if "every" in table and "cron" in table:
+            self.problems.append(f"{at}: has both every and cron; keep one of them")
+        return keys
+
+    def _unknown(self, table: dict[str, Any], known: Sequence[str], at: str) -> None:
+        for name in table:
+            if name not in known:
+                self.problems.append(f"{at}{safe(name)}: unknown key{_nearest(name, known)}")
+
+    def _secret(self, table: dict[str, Any], at: str) -> Secret | None:
+        given = [name for name in SECRET_KEYS if name in table]
+        if len(given) != 1:
+            trouble = f"has {' and '.join(given)}; keep one of them" if given else "missing"
+            self.problems.append(
+                f"{at}.password: {trouble} (one of {', '.join(SECRET_KEYS)} is needed)"
+            )
+            return None
+        source = given[0]
+        shape = tuple[str, ...] | str if source == "password_command" else str
+        value = self._value(table[source], shape, f"{at}.{source}", secret=True)
+        return Secret(source, value, self.folder)
+
+    def _value(self, value: Any, hint: Any, at: str, *, secret: bool = False) -> Any:
+        """The value as `hint` wants it; a problem and None when it is not of that shape."""
+        shapes = _shapes(hint)
+        for shape in shapes:
+            read, _ = _reader(shape, self.folder)
+            try:
+                return read(value)
+            except (ValueError, TypeError):
+                continue
+        expected = " or ".join(_reader(shape, self.folder)[1] for shape in shapes)
+        got = "something else" if secret else safe(repr(value))[:60]
+        self.problems.append(f"{at}: expected {expected}, got {got}{_guess(value, shapes)}")
+        return None
+
+
+def _guess(value: Any, shapes: Sequence[Any]) -> str:
+    """The nearest word where the shapes know words, for a value or for a table's odd key."""
+    arguments = [word for shape in shapes for word in typing.get_args(shape)]
+    if isinstance(value, dict):
+        known = [str(word) for word in arguments[0]] if arguments else []  # a Mapping's keys
+        return next((_nearest(key, known) for key in value if key not in known), "")
+    return _nearest(value, [word for word in arguments if isinstance(word, str)])
+
+
+def _bare(at: str) -> str:
+    return at.partition("[")[0]
+
+
+def _nearest(word: Any, known: Sequence[str]) -> str:
+    close = difflib.get_close_matches(str(word).lower(), known, n=1, cutoff=0.5)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def _shapes(hint: Any) -> tuple[Any, ...]:
+    """The members of a union, without None: TOML has no null."""
+    if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
+        return tuple(shape for shape in typing.get_args(hint) if shape is not types.NoneType)
+    return (hint,)
+
+
+def _reader(shape: Any, folder: Path) -> tuple[Callable[[Any], Any], str]:
+    """How a value of this shape is read (ValueError when it is not one), and what to call it."""
+    if typing.get_origin(shape) is Literal:
+        words = typing.get_args(shape)
+        return _one_of(words), "one of " + ", ".join(f'"{word}"' for word in words)
+    if typing.get_origin(shape) is tuple:
+        read, name = _reader(typing.get_args(shape)[0], folder)
+        return _list_of(read), f"a list, each {name}"
+    if typing.get_origin(shape) is Mapping:
+        words, values = typing.get_args(shape)
+        read, name = _reader(values, folder)
+        return _table_of(words, read), f"a table of {words.__name__.lower()} = {name}"
+    if shape is Path:
+        return lambda value: folder / Path(_text(value)).expanduser(), "a path"
+    return _READERS[shape]
+
+
+def _one_of(words: tuple[Any, ...]) -> Callable[[Any], Any]:
+    def read(value: Any) -> Any:
+        if value not in words:
+            raise ValueError(value)
+        return value
+
+    return read
+
+
+def _list_of(read: Callable[[Any], Any]) -> Callable[[Any], tuple[Any, ...]]:
+    def read_all(value: Any) -> tuple[Any, ...]:
+        if not isinstance(value, list):
+            raise TypeError(value)
+        return tuple(read(part) for part in value)
+
+    return read_all
+
+
+def _table_of(words: type[StrEnum], read: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    def read_all(value: Any) -> dict[Any, Any]:
+        return {words(key): read(part) for key, part in dict(value).items()}
+
+    return read_all
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError(value)
+    return value
+
+
+def _number(value: Any) -> float:
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, int | float)
+        or not 0 <= value < float("inf")
+    ):
+        raise ValueError(value)
+    return float(value)
+
+
+def _whole(value: Any) -> int:
+    if not isinstance(value, int) or _number(value) != value:
+        raise ValueError(value)
+    return value
+
+
+def _positive(value: Any) -> int:
+    if _whole(value) < 1:
+        raise ValueError(value)
+    return int(value)
+
+
+def _port(value: Any) -> int:
+    if _positive(value) > 65535:
+        raise ValueError(value)
+    return int(value)
+
+
+def _switch(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError(value)
+    return value
+
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|h|d)")
+_UNIT_SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def _seconds(value: Any) -> float:
+    match = _DURATION.fullmatch(_text(value).strip())
+    if match is None or not float(match[1]):
+        raise ValueError(value)
+    return float(match[1]) * _UNIT_SECONDS[match[2]]
+
+
+_CRON_LIMITS: Final = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 7))
+_MONTHS: Final = tuple("jan feb mar apr may jun jul aug sep oct nov dec".split())  # noqa: SIM905
+_DAYS: Final = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
+_CRON_PART = re.compile(r"(?:\*|(\w+)(?:-(\w+))?)(?:/([1-9]\d*))?")
+
+
+def _cron(value: Any) -> str:
+    fields = _text(value).split()
+    if len(fields) != len(_CRON_LIMITS):
+        raise ValueError(value)
+    names = ((), (), (), _MONTHS, _DAYS)
+    for text, limits, words in zip(fields, _CRON_LIMITS, names, strict=True):
+        for part in text.split(","):
+            _check_cron_part(part, *limits, {word: n for n, word in enumerate(words, limits[0])})
+    return " ".join(fields)
+
+
+def _check_cron_part(part: str, lowest: int, highest: int, words: dict[str, int]) -> None:
+    match = _CRON_PART.fullmatch(part.lower())
+    if match is None:
+        raise ValueError(part)
+    ends = [words[end] if end in words else int(end) for end in match.groups()[:2] if end]
+    first, last = ends if len(ends) == 2 else (lowest, highest)
+    step_fits = int(match[3] or 1) <= max(1, last - first)
+    if not (first <= last and step_fits and all(lowest <= end <= highest for end in ends)):
+        raise ValueError(part)
+
+
+_READERS: Final[dict[Any, tuple[Callable[[Any], Any], str]]] = {
+    str: (_text, "a text"),
+    int: (_whole, "a whole number, zero or more"),
+    float: (_number, "a number, zero or more"),
+    bool: (_switch, "true or false"),
+    timedelta: (lambda value: timedelta(seconds=_seconds(value)), DURATION),
+    Seconds: (_seconds, DURATION),
+    Positive: (_positive, "a whole number, one or more"),
+    Port: (_port, "a port number from 1 to 65535"),
+    Cron: (_cron, 'five cron fields such as "*/10 * * * *"'),
+}

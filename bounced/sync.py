@@ -1,0 +1,224 @@
+"""Fetch, read, judge, record, file: in that order, and never another.
+
+The order of steps is what makes the promise "nothing lost, nothing twice" hold: attempts are
+counted before a letter is touched, facts are committed before a letter moves, and a letter
+whose facts are safe but which did not move is simply moved by the next run. Each step has the
+name of its failpoint (`bounced.failpoint`) so that tests can stop the program there.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from itertools import islice
+from typing import TYPE_CHECKING, Protocol
+
+from bounced.failpoint import failpoint
+from bounced.isolation import read_in_child
+from bounced.model import Destination
+from bounced.reading import read_letter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    from bounced.model import Kind, Letter, Reading, Recorded, Visit
+
+# A healthy letter may meet this many crashes that were not its fault before it is read apart.
+TRUSTED_ATTEMPTS = 3
+
+
+class Mailbox(Protocol):
+    """Where letters wait: an IMAP folder, a maildir, a list in a test.
+
+    `name` is unique in the ledger and never changes for one folder. Errors are of
+    `bounced.mailbox.MailboxError`.
+    """
+
+    name: str
+
+    def open(self) -> int:
+        """Connect and select; the folder's UIDVALIDITY, or another number for its epoch."""
+
+    def waiting(self) -> Iterator[Sequence[int]]:
+        """UIDs in the folder, ascending, in pieces of bounded length, each once a session.
+
+        Letters filed between two pieces do not disturb the walk.
+        """
+
+    def fetch(self, uids: Sequence[int]) -> Iterator[Letter]:
+        """The letters that could be had. Of one that does not come, nothing is concluded."""
+
+    def file(self, uids: Sequence[int], destination: Destination) -> set[int]:
+        """Put letters on their pile; those of which we have seen that they went."""
+
+    def close(self) -> None:
+        """Say goodbye; never raises."""
+
+
+class Ledger(Protocol):
+    """Where facts go. Every method is one transaction, committed when it returns."""
+
+    def begin(self, mailbox: str, *, owner: str, at: datetime) -> Visit | None:
+        """Take the mailbox's lease and open a run, or go on with one that was cut off.
+
+        None when another sync holds the lease.
+        """
+
+    def select(self, visit: Visit, epoch: int) -> None:
+        """Note the folder's epoch; a new one starts a new numbering, old keys stay."""
+
+    def unfiled(self, visit: Visit) -> Mapping[int, Destination]:
+        """UIDs of this epoch whose facts are recorded but which have not been filed."""
+
+    def unrecorded(self, visit: Visit, uids: Sequence[int]) -> Sequence[int]:
+        """Those of the UIDs of this epoch that have no recorded row, in order."""
+
+    def attempt(self, visit: Visit, uids: Sequence[int]) -> Mapping[int, int]:
+        """Count an attempt for each; the number of attempts so far, this one included."""
+
+    def record(self, visit: Visit, readings: Sequence[Reading], *, at: datetime) -> Recorded:
+        """Facts, checkpoint and standings in one transaction, guarded by the fence."""
+
+    def filed(self, visit: Visit, uids: Iterable[int]) -> None:
+        """Note that letters have left the folder."""
+
+    def end(self, visit: Visit, *, at: datetime, error: str | None = None) -> None:
+        """Close the run (`error` None: it went through) and give the lease back."""
+
+
+class Observer:
+    """Override what you want to hear about; the command line prints, tests collect."""
+
+    def concluded(self, reading: Reading) -> None:
+        """Called for each letter read, before it is recorded."""
+
+    def recorded(self, done: int) -> None:
+        """Called after each transaction with the number of letters recorded so far."""
+
+
+@dataclass(slots=True)
+class Tally:
+    """What a pass over one mailbox did; `held` > 0 means the brake holds the run."""
+
+    fetched: int = 0
+    kinds: Counter[Kind] = field(default_factory=Counter)
+    events: int = 0
+    duplicates: int = 0
+    suppressed: int = 0
+    released: int = 0
+    held: int = 0
+    run_id: int | None = None
+    quarantined: int = 0
+    unfiled: int = 0
+    stopped: bool = False
+
+    def add(self, batch: Recorded) -> None:
+        self.events += batch.events
+        self.duplicates += batch.duplicates
+        self.suppressed += batch.suppressed
+        self.released += batch.released
+        self.held = batch.held or self.held
+        if self.held:
+            self.suppressed = 0
+
+
+class LeaseTakenError(Exception):
+    """Another sync is at work on this mailbox; nothing was touched."""
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+def sync(  # noqa: PLR0913 - the story has this many characters
+    mailbox: Mailbox,
+    ledger: Ledger,
+    observer: Observer,
+    *,
+    owner: str,
+    batch: int = 200,
+    stop: Callable[[], bool] = lambda: False,
+    clock: Callable[[], datetime] = now,
+) -> Tally:
+    """Empty one mailbox into the ledger. Raises what mailbox and ledger raise; both stay whole."""
+    visit = ledger.begin(mailbox.name, owner=owner, at=clock())
+    if visit is None:
+        raise LeaseTakenError(mailbox.name)
+    failpoint("leased")
+    tally = Tally(run_id=visit.run_id)
+    error: str | None = "interrupted"
+    try:
+        ledger.select(visit, mailbox.open())
+        failpoint("selected")
+        _file(mailbox, ledger, visit, ledger.unfiled(visit), tally)
+        failpoint("recovered")
+        for uids in mailbox.waiting():
+            failpoint("searched")
+            for some in _batched(ledger.unrecorded(visit, uids), batch):
+                if stop():
+                    tally.stopped = True
+                    break
+                _one_batch(mailbox, ledger, observer, visit, some, tally, clock)
+            if tally.stopped:
+                break
+        error = None
+    except Exception as problem:
+        error = f"{type(problem).__name__}: {problem}"
+        raise
+    finally:
+        mailbox.close()
+        ledger.end(visit, at=clock(), error=error)
+    return tally
+
+
+def _one_batch(  # noqa: PLR0913, PLR0917 - one step of the story, with all its characters
+    mailbox: Mailbox,
+    ledger: Ledger,
+    observer: Observer,
+    visit: Visit,
+    uids: Sequence[int],
+    tally: Tally,
+    clock: Callable[[], datetime],
+) -> None:
+    attempts = ledger.attempt(visit, uids)
+    failpoint("attempt")
+    readings: list[Reading] = []
+    for letter in mailbox.fetch(uids):
+        failpoint("fetched")
+        apart = attempts[letter.uid] > TRUSTED_ATTEMPTS
+        reading = read_in_child(letter, clock()) if apart else read_letter(letter, clock())
+        failpoint("parsed")
+        observer.concluded(reading)
+        readings.append(reading)
+    tally.add(ledger.record(visit, readings, at=clock()))
+    failpoint("committed")
+    tally.fetched += len(readings)
+    tally.kinds.update(reading.conclusion.report.kind for reading in readings)
+    tally.quarantined += sum(r.destination is Destination.QUARANTINE for r in readings)
+    observer.recorded(tally.fetched)
+    _file(mailbox, ledger, visit, {r.uid: r.destination for r in readings}, tally)
+
+
+def _file(
+    mailbox: Mailbox,
+    ledger: Ledger,
+    visit: Visit,
+    piles: Mapping[int, Destination],
+    tally: Tally,
+) -> None:
+    for destination in Destination:
+        uids = [uid for uid, pile in piles.items() if pile is destination]
+        if not uids:
+            continue
+        gone = mailbox.file(uids, destination)
+        failpoint("moved")
+        ledger.filed(visit, gone)
+        failpoint("filed")
+        tally.unfiled += len(uids) - len(gone)
+
+
+def _batched(uids: Sequence[int], size: int) -> Iterator[Sequence[int]]:
+    rest = iter(uids)
+    while some := list(islice(rest, size)):
+        yield some
