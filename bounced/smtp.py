@@ -21,8 +21,8 @@ _CODE = r"[2-5][0-5]\d|4[6-9]\d|5[6-9]\d"
 # A code in its own place: where a reply begins.
 _REPLY_START = re.compile(
     r"(?:^|<<<\s*|\bsaid:?\s*|\bsmtp\s*;\s*|\[SMTP error\]\s*|\berror:?\s+"
-    r"|\bresponse\w*(?:\s+was)?:?\s+|>:\s*|\]:\s*|:\s+|['\"“(\[{=>]\s*"
-    r"|\berror\s+(?:code\s+)?|\bcode:?\s+)"
+    r"|\bresponse\w*(?:\s+was)?:?\s+|>:\s*|\]:\s*|:\s+|[：'\"“(\[{=>]\s*"
+    r"|\berror\s+(?:code\s+)?|\bcode\s*:?\s*)"
     rf"({_CODE})(?=[\s\-#(:;,)\]<'\"]|$)(?!\.\d)",
     re.IGNORECASE,
 )
@@ -122,11 +122,15 @@ def _quoted(text: str, at: int) -> Reply | None:
 
 # --- addresses (RFC 5321 4.1.2 as loosely as real servers keep it) ---
 
-_ATOM = r"[^\s<>()\[\]\\,;:@\"'`|\x00-\x1f\x7f-\x9f，。、；：「」『』（）]"
-_LOCAL = rf"(?:\"[^\"\r\n]{{1,64}}\"|(?:{_ATOM}|(?<=[^\s<(\"'\[])'(?=[^\s>)\"'])){{1,64}})"
-_LABEL = r"[\w\u0080-\U0010ffff](?:[\w\u0080-\U0010ffff\-]{0,62})?"
+_CJK = r"\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff"
+_SPECIAL = r"\s<>()\[\]\\,;:@\"'`|\x00-\x1f\x7f-\x9f，。、；：「」『』（）！？"
+# East Asian text has no spaces: a name of ASCII letters begins where they begin
+_ATOM = rf"(?:[^{_SPECIAL}{_CJK}]|(?<=[^\s<(\"'\[])'(?=[^\s>)\"'])){{1,64}}|[{_CJK}]{{1,30}}[\d._-]{{0,30}}"
+_LOCAL = rf"(?:\"[^\"\r\n]{{1,64}}\"|{_ATOM})"
+_ASCII = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,62})?"
 _DOMAIN = (
-    rf"(?:{_LABEL}(?:\.{_LABEL}){{0,10}}"
+    rf"(?:{_ASCII}(?:\.{_ASCII}){{0,10}}(?![^\W{_CJK}-]|-)"
+    rf"|[^\W_]{{1,63}}(?:[\w\-]{{0,62}})?(?:\.[\w\-]{{1,63}}){{0,10}}"
     r"|\[[\dA-Fa-f.:IPv]{2,45}\])"
 )
 ADDRESS: Final = re.compile(rf"{_LOCAL}@{_DOMAIN}")
@@ -151,3 +155,19 @@ def canonical(address: str) -> str:
         with contextlib.suppress(UnicodeError):
             domain = domain.encode("idna").decode("ascii")
     return f"{local}@{domain}"
+
+
+# `list+user=host`, `list-return-118-user=host`; with other hyphens the border is not certain
+_VERP = re.compile(
+    rf"(?:[^@\s+]*\+|(?:[^@\s]*-)?(?:return|bounces?|owner)-(?:\d+-)?|[^@\s-]*-)"
+    rf"(?P<local>{_LOCAL})=(?P<domain>[A-Za-z0-9-]{{1,63}}(?:\.[A-Za-z0-9-]{{1,63}}){{1,8}})$"
+)
+
+
+def verp_recipient(address: str) -> str | None:
+    """The recipient that a variable envelope return path names (`bounces+user=host@…`).
+
+    None where none is named, or where it is not certain where the recipient's name begins.
+    """
+    found = _VERP.match(address.rpartition("@")[0][:320])
+    return f"{found['local']}@{found['domain']}" if found else None

@@ -162,7 +162,8 @@ def sync(  # noqa: PLR0913 - the story has this many characters
                 _one_batch(mailbox, ledger, observer, visit, some, tally, clock)
             if tally.stopped:
                 break
-        error = None
+        # a pass that was stopped goes on as the same run, so that the brake counts it as one
+        error = "stopped before the end" if tally.stopped else None
     except Exception as problem:
         error = f"{type(problem).__name__}: {problem}"
         raise

@@ -18,7 +18,7 @@ from bounced.decode import (
 from bounced.decode.notice import Surroundings
 from bounced.decode.original import addresses_in, cut, received_for, returned_fields, returned_of
 from bounced.model import Action, Kind, RecipientReport, Report
-from bounced.smtp import ADDRESS, parse_reply
+from bounced.smtp import ADDRESS, parse_reply, verp_recipient
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,6 +39,7 @@ def decode(message: Message) -> Report:
         or rfc8098.decode(message)
         or notifications.decode(message)
         or _structured(message, said, fields)
+        or _challenge(message)
         or _prose(message, said, fields)
         or rfc3834.decode(message)
         or Report(Kind.OTHER)
@@ -49,6 +50,11 @@ def decode(message: Message) -> Report:
         returned=returned_of(fields),
         problems=message.problems + report.problems,
     )
+
+
+def _challenge(message: Message) -> Report | None:
+    """A daemon's notice that quotes such words is a notice all the same."""
+    return None if evidence.daemon_sender(message) else rfc3834.challenge(message)
 
 
 def _structured(message: Message, said: str, fields: Headers) -> Report | None:
@@ -65,7 +71,7 @@ def _structured(message: Message, said: str, fields: Headers) -> Report | None:
         if not found:
             return None
         recipients = [replace(r, action=_action_of(status)) for r in found]
-    if any(r.action is Action.DELAYED for r in recipients) and _expired(message, said):
+    if any(r.action is Action.DELAYED for r in recipients) and _expired(said):
         recipients = [replace(r, action=Action.FAILED) for r in recipients]
     kind = kind_of(recipients)
     name = formats.recognise(message, said)
@@ -90,9 +96,9 @@ def _action_of(status: str) -> Action:
     return rfc3464.action_of(group.get("action", ""), None)
 
 
-def _expired(message: Message, said: str) -> bool:
+def _expired(said: str) -> bool:
     """OpenSMTPD's last word says `Action: delayed`; only its prose tells that it has given up."""
-    return "envelope expired" in said.lower() and "error" in message.header("subject").lower()
+    return "envelope expired" in said.lower()
 
 
 def kind_of(recipients: Sequence[RecipientReport]) -> Kind:
@@ -172,6 +178,7 @@ def _surroundings(message: Message, fields: Headers) -> Surroundings:
         fields, "to", "cc", "delivered-to", "x-original-to", "envelope-to", "x-rcpt-to", "resent-to"
     )
     mailed = [a.lower() for a in mailed or received_for(fields)]
+    mailed = mailed or [a.lower() for a in map(verp_recipient, [*sent_to, *delivered]) if a]
     # who wrote to themselves is found by name only
     never = ours - (frozenset(mailed) - _lower([*signed, *sent_to]))
     return Surroundings(

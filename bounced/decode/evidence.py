@@ -10,6 +10,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from bounced.decode.words import pattern
+from bounced.smtp import ADDRESS
 
 if TYPE_CHECKING:
     from bounced.message import Message
@@ -24,7 +25,13 @@ _ADDRESS_AT: Final = re.compile(r"\S@\S")
 def daemon_sender(message: Message) -> bool:
     """Whether a mail system signs it."""
     sender = message.header("from") or message.header("sender")
-    return pattern("daemon").search(sender) is not None
+    address = next(iter(ADDRESS.findall(sender)), "")
+    name = sender.replace(address, "").strip(" \"'<>()")
+    if not address or pattern("daemon").search(address):
+        return pattern("daemon").search(sender) is not None
+    # a person may be called Daemon, and a newsletter Postmaster Digest
+    found = pattern("daemon").search(name)
+    return found is not None and len(found[0]) * 10 >= len(name) * 6
 
 
 def null_sender(message: Message) -> bool:
@@ -67,18 +74,25 @@ def is_report(message: Message, notice: str) -> bool:
     if message.header("x-failed-recipients"):
         return True
     points = weigh(message) + words + reply
-    if points >= 4:
-        return words or reply or report_subject(message)
-    # no daemon signs it, but subject, words and a server's answer agree
-    return (
-        points == 3
-        and report_subject(message)
-        and words
-        and _CODE_ANYWHERE.search(notice[:4_000]) is not None
-    )
+    if by_machine(message):
+        return points >= 4 and (words or reply or report_subject(message))
+    # nobody says that a machine wrote it: subject, words, code and an address line must agree
+    coded = _CODE_ANYWHERE.search(notice[:4_000]) is not None
+    return points >= 3 and words and coded and _ADDRESS_LINE.search(notice[:8_000]) is not None
 
 
+_ADDRESS_LINE: Final = re.compile(
+    rf"^[ \t]{{0,8}}<?{ADDRESS.pattern}>?(?:\s*$|:|\.\.\.)", re.MULTILINE
+)
 _CODE_ANYWHERE: Final = re.compile(r"(?<![\d.])[45][0-57]\d(?![\d.])|(?<![\d.])[45]\.\d\.\d")
+
+
+def by_machine(message: Message) -> bool:
+    """Whether sender, envelope or headers say that no person wrote this."""
+    submitted = message.header("auto-submitted").lower()
+    answered = bool(submitted) and not submitted.startswith("no")
+    report = message.content_type == "multipart/report"
+    return answered or report or daemon_sender(message) or null_sender(message)
 
 
 def weigh(message: Message) -> int:

@@ -55,7 +55,7 @@ class _Place:
 
 
 _A = ADDRESS.pattern
-_LEAD = r"^[ \t>|]{0,40}(?:(?:[*•·●\-–]|\(?\d{1,3}[.)])[ \t]+)?"
+_LEAD = r"^[ \t>|]{0,40}(?:(?:[*•·●–]|-{1,3}|\(?\d{1,3}[.)])[ \t]+)?"
 _LABEL = alternatives("recipient_label")
 _LINE_START = re.compile(
     rf"{_LEAD}(?P<label>{_LABEL}(?:\s{{0,5}}[:：=]\s{{0,5}}|\s{{1,5}})(?:rfc822\s?;\s?)?)?[\"'“«\[(]{{0,2}}(?:<|&lt;)?(?:mailto:|smtp:)?(?P<address>{_A})(?P<after>.*)$",
@@ -151,7 +151,8 @@ def _may_fail(address: str, around: Surroundings) -> bool:
 
 
 def _failed_by_header(lines: list[str], around: Surroundings) -> list[_Place]:
-    standing = {p.address.lower(): p for way in (_commands, _line_starts) for p in way(lines)}
+    ways = (_commands, _labelled, _line_starts)
+    standing = {p.address.lower(): p for way in ways for p in way(lines)}
     places = []
     for address in around.failed:
         place = standing.get(address.lower()) or _Place(address, -1)
@@ -161,21 +162,26 @@ def _failed_by_header(lines: list[str], around: Surroundings) -> list[_Place]:
 
 def _line_starts(lines: list[str]) -> Iterator[_Place]:
     """`<a@example.com>: host said …`, `a@example.com on Mon …`, `* a@example.com`."""
-    speaking = False
+    speaking = named = False
     for number, line in enumerate(lines):
         if not line[:1].isspace():
             speaking = False
         elif speaking:
             continue  # the folded rest of what was said of an address above
         found = _line_start(line)
-        if (
-            found
-            and not found["label"]
-            and not pattern("company").search(line[: found.start("address")])
-        ):
-            place = _place(found, number)
-            speaking = bool(place.tail) and not line[:1].isspace()
-            yield place
+        origin = _PARENTHESIS.match(line) if found is None else None
+        if origin and not named:
+            yield _Place(origin["address"], number)  # it stands for a program or a file
+        named = found is not None
+        if found is None or found["label"] or _in_company(line[: found.start("address")]):
+            continue
+        place = _place(found, number)
+        speaking = bool(place.tail) and not line[:1].isspace()
+        yield place
+
+
+def _in_company(before: str) -> bool:
+    return pattern("company").search(before) is not None
 
 
 def _line_start(line: str) -> re.Match[str] | None:
@@ -271,21 +277,31 @@ def _reply(place: _Place, lines: list[str], *, lonely: bool) -> Reply:
     """The answer for one address: beside it, else where it is repeated, else the only one there."""
     beside = " ".join(s for s in place.said if not pattern("boilerplate").match(s)).strip(" ()")
     reply = parse_reply(_trimmed(beside)) if beside else Reply()
-    if reply.code or reply.quoted:
+    if (reply.code and (_tells(reply) or not lonely)) or reply.quoted:
         return reply
     for text in _candidates(place, lines, lonely=lonely):
         other = parse_reply(text)
-        if other.code and other.code >= 400:
+        if _tells(other) and (other.code is None or other.code >= 400):
             return other
-    if beside and (reply.status or len(beside) > 8 or not lonely):
+    if beside and (reply.status or len(beside) > 24 or not lonely):
         return reply
     return _whole(lines, reply) if lonely else reply
 
 
+def _tells(reply: Reply) -> bool:
+    """Whether words stand behind the codes."""
+    words = re.sub(r"status code:|[\d.\s#()-]+", "", reply.text, flags=re.IGNORECASE)
+    return len(words) > 3
+
+
 def _candidates(place: _Place, lines: list[str], *, lonely: bool) -> Iterator[str]:
+    """Other places of the answer: what the server said to RCPT, lines that repeat the address."""
     name = place.address.lower()
+    for command, answer in sessions(lines):
+        if name in command.lower() or (lonely and "@" not in command):
+            yield answer
     for number, line in enumerate(lines):
-        if name in line.lower() and number != place.line and find_code(line):
+        if name in line.lower() and number != place.line and _answers(line):
             yield _with_continuation(lines, number)
     if lonely:
         yield from transcript(lines)
@@ -294,8 +310,17 @@ def _candidates(place: _Place, lines: list[str], *, lonely: bool) -> Iterator[st
                 yield _with_continuation(lines, number)
 
 
+def _answers(line: str) -> bool:
+    return find_code(line) is not None or find_status(line) is not None or "... " in line
+
+
 def transcript(lines: Iterable[str]) -> Iterator[str]:
     """The server's answers in a session transcript (`<<< 550-…`), lines of one answer joined."""
+    return (answer for _, answer in sessions(lines))
+
+
+def sessions(lines: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Commands (`>>> RCPT To:<…>`) of a session transcript, each with the answer to it."""
     command, answer = "", list[str]()
     for line in lines:
         word = line.strip()
@@ -303,21 +328,18 @@ def transcript(lines: Iterable[str]) -> Iterator[str]:
             answer.append(word[3:].strip())
             continue
         if answer:
-            yield _answered(answer, command)
+            yield command, _answered(answer, command)
             answer = []
         if word.startswith(">>>"):
             command = word[3:].strip()
     if answer:
-        yield _answered(answer, command)
+        yield command, _answered(answer, command)
 
 
 def _answered(answer: list[str], command: str) -> str:
     said = " ".join(answer)
-    return (
-        f"{said} (in reply to {command.split('<', maxsplit=1)[0].strip()} command)"
-        if command and find_code(said)
-        else said
-    )
+    verb = " ".join(command.partition("<")[0].split()[:2]).rstrip(":")
+    return f"{said} (in reply to {verb} command)" if verb and find_code(said) else said
 
 
 def _with_continuation(lines: list[str], number: int) -> str:

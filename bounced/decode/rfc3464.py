@@ -209,9 +209,7 @@ def action_of(value: str, class_: int | None) -> Action:
 
 
 def remote_mta(group: Group) -> str | None:
-    value = group.get("remote-mta", "")
-    host = value.partition(";")[2] if ";" in value else value
-    return " ".join(host.split())[:255].strip("<>") or None
+    return _host(group.get("remote-mta", ""))
 
 
 _TYPE = re.compile(r"^\s*([A-Za-z][\w-]{0,30})\s*;\s*")
@@ -231,7 +229,13 @@ def diagnostic(group: Group) -> tuple[str | None, Reply]:
 def reporting_mta(text: str) -> str | None:
     for group in groups(text):
         value = group.get("reporting-mta", "")
-        host = value.partition(";")[2] if ";" in value else value
-        if host.strip():
-            return " ".join(host.split())[:255]
+        host = _host(value)
+        if host:
+            return host
     return None
+
+
+def _host(value: str) -> str | None:
+    """A host name without its type, and without a comment behind it."""
+    host = value.partition(";")[2] if ";" in value else value
+    return host.partition("(")[0].strip().strip("<>")[:255] or None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Final
 
 from bounced.decode.evidence import null_sender
@@ -10,6 +9,8 @@ from bounced.decode.words import pattern
 from bounced.model import Kind, Report
 
 if TYPE_CHECKING:
+    import re
+
     from bounced.message import Message
 
 _PRECEDENCES: Final = ("auto_reply", "auto-reply", "bulk", "junk")
@@ -24,15 +25,23 @@ _HEADERS: Final = (
 )
 
 
+def challenge(message: Message) -> Report | None:
+    """A request to prove that a person wrote, or None."""
+    asked = pattern("challenge").search(message.header("subject"))
+    if message.parameter("report-type").lower() == "delivery-status" or not _automatic(message):
+        return None
+    if asked or pattern("challenge").search(message.text()[:6_000]):
+        return Report(Kind.CHALLENGE, format="challenge")
+    return None
+
+
 def decode(message: Message) -> Report | None:
-    """A challenge, an automatic reply, or None."""
+    """An automatic reply, or None. What a list manager answers to a command is none."""
     subject, text = message.header("subject"), message.text()[:6_000]
     if message.header("list-unsubscribe") or message.header("list-post"):
         return None
-    if pattern("challenge").search(subject) or (
-        pattern("challenge").search(text) and _automatic(message)
-    ):
-        return Report(Kind.CHALLENGE, format="challenge")
+    if pattern("list_manager").search(subject) or pattern("list_manager").search(text[:1_000]):
+        return None
     if _answers(message, subject, text):
         return Report(Kind.AUTO_REPLY, format="rfc3834")
     return None

@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from bounced.decode.rfc3464 import address_in, groups
+from bounced.decode.words import pattern
 from bounced.model import Kind, RecipientReport, Report
 from bounced.smtp import parse_reply
 
@@ -22,6 +23,11 @@ def decode(message: Message) -> Report | None:
     """A receipt (or a refusal in its form), or None."""
     part = next(message.parts_of("message/disposition-notification"), None)
     if part is None:
+        said = message.text()[:4_000]
+        if pattern("receipt_subject").search(message.header("subject")) and pattern(
+            "receipt"
+        ).search(said):
+            return Report(Kind.RECEIPT, format="receipt-text")
         if message.parameter("report-type").lower() != "disposition-notification":
             return None
         return Report(Kind.RECEIPT, format="rfc8098")
@@ -29,13 +35,15 @@ def decode(message: Message) -> Report | None:
         "deleted" in part.text().lower() or "rejected" in message.header("auto-submitted").lower()
     )
     fields = next(groups(part.text()), {})
-    address = address_in(fields.get("final-recipient", "")) or address_in(
-        fields.get("original-recipient", "")
-    )
+    original = address_in(fields.get("original-recipient", ""))
+    address = address_in(fields.get("final-recipient", "")) or original
+    named = original if original != address else None
     disposition = fields.get("disposition", "").lower()
     text = " ".join(message.text().split())
     if refused and _REFUSED.search(message.header("subject") + " " + text):
         refusing = (RecipientReport(address, parse_reply(text[:2_000])),) if address else ()
         return Report(Kind.BOUNCE, refusing, "rfc8098/refusal")
-    who = (RecipientReport(address, parse_reply(disposition)),) if address else ()
-    return Report(Kind.RECEIPT, who, "rfc8098")
+    if address is None:
+        return Report(Kind.RECEIPT, format="rfc8098")
+    reader = RecipientReport(address, parse_reply(disposition), original_address=named)
+    return Report(Kind.RECEIPT, (reader,), "rfc8098")

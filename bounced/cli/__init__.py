@@ -1,0 +1,55 @@
+"""The command line: wires every room together, once, and says how it went.
+
+Nothing heavier than click is imported until a command runs.
+"""
+
+from __future__ import annotations
+
+import click
+
+from bounced import __version__
+
+# The rooms are imported as modules: a command named like its room must not stand in its place.
+from bounced.cli import (
+    addresses,
+    database,
+    demo,
+    holds,
+    parse,
+    setup,
+    status,
+    subscribers,
+    sync,
+)
+from bounced.cli.failures import Entrance
+from bounced.cli.settings import Settings, ledger_options
+
+COMMANDS: tuple[click.Command, ...] = (
+    demo.demo,
+    setup.init,
+    setup.doctor,
+    sync.sync,
+    sync.run,
+    status.status,
+    parse.parse,
+    addresses.explain,
+    addresses.suppressed,
+    addresses.release,
+    holds.hold,
+    subscribers.subscribers,
+    database.db,
+)
+
+
+@click.group(cls=Entrance, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="bounced")
+@click.option("--debug", is_flag=True, help="Show the traceback when the program itself fails.")
+@ledger_options
+@click.pass_context
+def main(context: click.Context, *, debug: bool) -> None:
+    """Read a bounce mailbox, judge every bounce, keep the list of addresses not to mail."""
+    context.ensure_object(Settings).debug = debug
+
+
+for _command in COMMANDS:
+    main.add_command(_command)

@@ -1,0 +1,194 @@
+"""`bounced explain`, `bounced suppressed`, `bounced release`: questions about addresses."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import fields
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from bounced.cli.settings import Settings, ledger_options, operator
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from bounced.ledger.rows import AddressHistory, EventFacts, SuppressedRow
+    from bounced.model import Standing
+
+
+@click.command()
+@click.argument("address")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@ledger_options
+@click.pass_obj
+def explain(settings: Settings, address: str, *, as_json: bool) -> None:
+    """Tell all that is known of ADDRESS, and why."""
+    from bounced.report import json_line
+
+    with settings.ledger() as ledger:
+        history = ledger.explain(address)
+    if as_json:
+        click.echo(json_line(history))
+        return
+    for line in told(history):
+        click.echo(line)
+
+
+def told(history: AddressHistory) -> Iterator[str]:
+    """The history in words, oldest event first."""
+    from bounced.cli.tables import cell
+    from bounced.text import safe
+
+    if history.standing is None:
+        yield f"{safe(history.address)}: nothing is on record; it may be mailed."
+        return
+    yield from _standing(history.address, history.standing)
+    if history.lists:
+        yield f"  lists: {safe(', '.join(name or '(unnamed)' for name in history.lists))}"
+    for event in history.events:
+        yield ""
+        yield from _event(event)
+    for release in history.releases:
+        note = f": {safe(release.note)}" if release.note else ""
+        yield f"\n{cell(release.at)}  released by {safe(release.by)}{note}"
+    if history.transitions:
+        yield "\nChanges:"
+    for change in history.transitions:
+        before = _state(change.from_status, suppressed=change.from_suppressed)
+        after = _state(change.to_status, suppressed=change.to_suppressed)
+        yield f"  {cell(change.at)}  {before} -> {after}, by {safe(change.actor)}"
+        yield f"    {safe(change.because)}"
+
+
+def _state(status: str, *, suppressed: bool) -> str:
+    return f"{status} (suppressed)" if suppressed else status
+
+
+def _standing(address: str, standing: Standing) -> Iterator[str]:
+    from bounced.cli.tables import cell
+    from bounced.text import safe
+
+    if standing.suppressed:
+        until = f"until {cell(standing.expires_at)}" if standing.expires_at else "for good"
+        state = f"{standing.status.value}, SUPPRESSED since {cell(standing.since)}, {until}"
+    else:
+        state = f"{standing.status.value}, may be mailed"
+    yield f"{safe(address)}: {state}"
+    if standing.because:
+        yield f"  {safe(standing.because)}"
+    if standing.score:
+        yield f"  soft score today: {standing.score:.2f}"
+
+
+def _event(event: EventFacts) -> Iterator[str]:
+    from bounced.cli.tables import cell
+    from bounced.text import safe
+
+    waits = "" if event.counts else "  (does not count: its run is held or discarded)"
+    yield (
+        f"{cell(event.at)}  {event.kind}, {event.outcome}: {event.reason}"
+        f"  (mailbox {safe(event.mailbox)}, event {event.id}){waits}"
+    )
+    if event.original_address and event.original_address != event.recipient:
+        yield f"  mailed to: {safe(event.original_address)}"
+    if event.diagnostic:
+        by = f" by {safe(event.remote_mta)}" if event.remote_mta else ""
+        yield f"  said{by}: {safe(event.diagnostic)}"
+    yield f"  judged by {safe(event.rule)} ({event.confidence:.2f}): {safe(event.because)}"
+
+
+@click.group(invoke_without_command=True)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "csv", "json"]),
+    default="text",
+    help="Text is one address a line.",
+)
+@click.option(
+    "--for-spreadsheet",
+    is_flag=True,
+    help="In CSV, put an apostrophe before what a spreadsheet would take for a formula.",
+)
+@ledger_options
+@click.pass_context
+def suppressed(context: click.Context, form: str, *, for_spreadsheet: bool) -> None:
+    """Print the addresses that must not be mailed now."""
+    if context.invoked_subcommand is not None:
+        return
+    with context.ensure_object(Settings).ledger() as ledger:
+        _write(ledger.suppressed(at=datetime.now(UTC)), form, for_spreadsheet=for_spreadsheet)
+
+
+def _write(rows: Iterable[SuppressedRow], form: str, *, for_spreadsheet: bool) -> None:
+    from bounced.ledger.rows import SuppressedRow
+    from bounced.report import write_csv, write_json
+    from bounced.text import safe
+
+    if form == "csv":
+        columns = [column.name for column in fields(SuppressedRow)]
+        write_csv(rows, columns, sys.stdout, for_spreadsheet=for_spreadsheet)
+    elif form == "json":
+        write_json(rows, sys.stdout)
+    else:
+        for row in rows:
+            sys.stdout.write(safe(row.address) + "\n")
+
+
+@suppressed.command()
+@click.argument("addresses", nargs=-1)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
+@ledger_options
+@click.pass_context
+def check(context: click.Context, addresses: tuple[str, ...], *, as_json: bool) -> None:
+    """Say which of ADDRESSES (or of the lines of stdin) are on the list; exits 1 if any is."""
+    from bounced.cli.failures import Exit
+    from bounced.report import json_line
+
+    asked = addresses or (line.strip() for line in sys.stdin)
+    found = 0
+    with context.ensure_object(Settings).ledger() as ledger:
+        wanted = (address for address in asked if address)
+        for address, row in ledger.check(wanted, at=datetime.now(UTC)):
+            found += row is not None
+            click.echo(
+                json_line({"address": address, "suppressed": row is not None, "row": row})
+                if as_json
+                else _answer(address, row)
+            )
+    context.exit(Exit.PERSON_NEEDED if found else Exit.DONE)
+
+
+def _answer(address: str, row: SuppressedRow | None) -> str:
+    from bounced.text import safe
+
+    if row is None:
+        return f"{safe(address)}: not suppressed"
+    return f"{safe(address)}: suppressed ({row.reason}): {safe(row.because)}"
+
+
+@click.command(short_help="Let addresses be mailed again.")
+@click.argument("addresses", nargs=-1, required=True)
+@click.option("--note", default="", help="Why; it is kept with the release.")
+@ledger_options
+@click.pass_obj
+def release(settings: Settings, addresses: tuple[str, ...], note: str) -> None:
+    """Let ADDRESSES be mailed again: what happened before stops counting, and stays on record."""
+    with settings.ledger() as ledger:
+        known = [address for address in addresses if ledger.explain(address).standing is not None]
+        count = ledger.release(known, by=operator(), note=note, at=datetime.now(UTC))
+    click.echo(f"{count} address{'' if count == 1 else 'es'} may be mailed again.")
+    _complain_of_unknown(addresses, known)
+
+
+def _complain_of_unknown(addresses: Iterable[str], known: Iterable[str]) -> None:
+    from bounced.cli.failures import Exit
+    from bounced.cli.settings import say
+
+    unknown: list[Any] = [address for address in addresses if address not in known]
+    for address in unknown:
+        say(f"{address}: nothing is on record of it; is it spelt as it was mailed?")
+    if unknown:
+        raise click.exceptions.Exit(Exit.PERSON_NEEDED)

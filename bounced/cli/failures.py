@@ -1,0 +1,153 @@
+"""The one place where trouble becomes a sentence and an exit code.
+
+0 done, 1 a person is needed, 2 usage or configuration, 70 a mistake of ours, 75 try again.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+import traceback
+from enum import IntEnum
+from typing import Any, NamedTuple
+
+import click
+
+from bounced.cli.settings import Settings, say
+
+
+class Exit(IntEnum):
+    """Exit codes; the last two are sysexits' EX_SOFTWARE and EX_TEMPFAIL."""
+
+    DONE = 0
+    PERSON_NEEDED = 1
+    CONFIGURATION = 2
+    OUR_MISTAKE = 70
+    TRY_AGAIN = 75
+
+
+# Of several outcomes, the one that a person must look at first decides.
+URGENCY = (Exit.DONE, Exit.TRY_AGAIN, Exit.PERSON_NEEDED, Exit.CONFIGURATION, Exit.OUR_MISTAKE)
+
+
+class Failure(NamedTuple):
+    """What happened, what to type next (empty where that is plain), and how to exit."""
+
+    sentences: tuple[str, ...]
+    code: Exit
+
+
+def most_urgent(codes: list[Exit]) -> Exit:
+    return max(codes, key=URGENCY.index, default=Exit.DONE)
+
+
+def failure(problem: BaseException) -> Failure:
+    """The sentences and the exit code for any exception; unexpected ones are our mistake."""
+    from bounced.config import ConfigError
+
+    if isinstance(problem, ConfigError):
+        return _configuration(problem)
+    for told in (_lease, _mailbox, _ledger, _rules):
+        if (found := told(problem)) is not None:
+            return found
+    if isinstance(problem, OSError) and problem.filename:
+        return Failure((f"{problem.filename}: {problem.strerror}.",), Exit.CONFIGURATION)
+    what = f"{type(problem).__name__}: {problem}"
+    return Failure(
+        (f"A mistake in bounced itself, not in your mail or settings: {what}.", DEBUG_HINT),
+        Exit.OUR_MISTAKE,
+    )
+
+
+DEBUG_HINT = "What was recorded is safe. For the traceback, type: bounced --debug (your command)"
+
+
+def _configuration(problem: Any) -> Failure:
+    where = f"{problem.path}: " if problem.path else ""
+    lines = [f"{where}{line}" for line in problem.problems]
+    if problem.path is None and "no configuration found" in problem.problems[0]:
+        lines.append("To write one to start from, type: bounced init")
+    return Failure(tuple(lines), Exit.CONFIGURATION)
+
+
+def _module(name: str) -> Any:
+    """A module if it is loaded: no exception can be of one that is not, and loading is slow."""
+    return sys.modules.get(name)
+
+
+def _lease(problem: BaseException) -> Failure | None:
+    loop = _module("bounced.sync")
+    if loop is None or not isinstance(problem, loop.LeaseTakenError):
+        return None
+    text = f"{problem}: another sync is at work on this mailbox; nothing was touched."
+    return Failure((text,), Exit.TRY_AGAIN)
+
+
+def _mailbox(problem: BaseException) -> Failure | None:
+    from bounced.mailbox import MailboxError, MailboxProtocol, MailboxSettings
+
+    if not isinstance(problem, MailboxError):
+        return None
+    if isinstance(problem, MailboxSettings):
+        return Failure((str(problem),), Exit.CONFIGURATION)
+    code = Exit.PERSON_NEEDED if isinstance(problem, MailboxProtocol) else Exit.TRY_AGAIN
+    return Failure((str(problem),), code)
+
+
+def _ledger(problem: BaseException) -> Failure | None:
+    ledger = _module("bounced.ledger")
+    if ledger is None or not isinstance(problem, ledger.LedgerError):
+        return None
+    passing = isinstance(problem, ledger.LedgerUnavailable | ledger.LeaseLost)
+    text = f"{str(problem).rstrip('.')}."
+    return Failure((text,), Exit.TRY_AGAIN if passing else Exit.CONFIGURATION)
+
+
+def _rules(problem: BaseException) -> Failure | None:
+    rules = _module("bounced.rules")
+    if rules is None or not isinstance(problem, rules.RuleError):
+        return None
+    lines = [f"Rules: {line}" for line in str(problem).splitlines()]
+    return Failure((*lines, "Correct the book, then type: bounced doctor"), Exit.CONFIGURATION)
+
+
+def tell(problem: BaseException) -> Exit:
+    """Say what happened on stderr; how to exit."""
+    told = failure(problem)
+    for sentence in told.sentences:
+        say(sentence)
+    return told.code
+
+
+def _speak_utf8() -> None:
+    """JSON and CSV are UTF-8 whatever the locale, and nobody's letters must stop the printing."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
+
+
+class Entrance(click.Group):
+    """The group that every command runs in, so that trouble is told the same way everywhere."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """In the order in which an operator meets them."""
+        return list(self.commands)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        _speak_utf8()
+        try:
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+        except (click.ClickException, click.exceptions.Exit, click.Abort, KeyboardInterrupt):
+            raise
+        except BrokenPipeError:
+            # the reader has seen enough; what is left in the buffer must not complain either
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            ctx.exit(Exit.DONE)
+        except Exception as problem:  # noqa: BLE001 - the last net of the program
+            code = tell(problem)
+            if code is Exit.OUR_MISTAKE and ctx.ensure_object(Settings).debug:
+                traceback.print_exc()
+            ctx.exit(code)
+        return result

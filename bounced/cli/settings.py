@@ -1,0 +1,148 @@
+"""What every command may be told: which configuration, which database."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import sys
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from bounced.config import Config
+    from bounced.ledger import Ledger
+
+Command = TypeVar("Command", bound="Callable[..., Any]")
+
+
+@dataclass(slots=True)
+class Settings:
+    """The options as typed; nothing is read before `config()` or `ledger()` is called."""
+
+    config_path: Path | None = None
+    database: str | None = None
+    debug: bool = False
+
+    def config(self) -> Config:
+        """The configuration that applies. Raises ConfigError."""
+        from bounced import config
+
+        return config.load(self.config_path or config.find())
+
+    def ledger_config(self) -> Config:
+        """As `config()`; with `--db` and without `--config`, a file need not exist at all."""
+        from dataclasses import replace
+
+        from bounced import config
+
+        if self.database is None:
+            return self.config()
+        database = config.Database(config.database_url(self.database))
+        if self.config_path is None:
+            return config.Config(database=database)
+        return replace(self.config(), database=database)
+
+    @contextmanager
+    def ledger(self, *, create: bool = False, migrate: bool | None = None) -> Iterator[Ledger]:
+        """The ledger, open for the length of a `with`. Raises ConfigError and LedgerError.
+
+        Only with `create` is an SQLite file made that is not there: a question about a list must
+        not be answered from an empty one because of a slip in its name.
+        """
+        chosen = self.ledger_config()
+        if not create:
+            _refuse_absent(chosen.database.url)
+        ledger = open_ledger(chosen, migrate=migrate)
+        try:
+            yield ledger
+        finally:
+            ledger.close()
+
+
+def _refuse_absent(url: str) -> None:
+    from bounced.config import ConfigError
+
+    kind, _, name = url.partition(":///")
+    if kind == "sqlite" and name and not Path(name).exists():
+        raise ConfigError((f"there is no database {name}; bounced sync makes it",))
+
+
+def open_ledger(chosen: Config, *, migrate: bool | None = None) -> Ledger:
+    """Open what the configuration names; says so when that brought the database up to date."""
+    from bounced.ledger import Ledger
+
+    ledger = Ledger.open(
+        chosen.database.url,
+        policy=chosen.policy,
+        brake=chosen.brake,
+        never_suppress=chosen.never_suppress,
+        migrate=migrate,
+    )
+    if ledger.upgraded and migrate is None:
+        before, after = ledger.upgraded
+        if before is not None:
+            say(f"The database was upgraded from revision {before} to {after}.")
+    return ledger
+
+
+def say(text: str) -> None:
+    """One line for the person at the terminal, on stderr; stdout is for what was asked for."""
+    from bounced.text import safe
+
+    click.echo(safe(text), err=True)
+
+
+def operator() -> str:
+    """Whose word it is, for the audit."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user need not have a name
+        return f"uid {os.getuid()}"
+
+
+def on_a_terminal() -> bool:
+    return sys.stderr.isatty()
+
+
+def ledger_options(command: Command) -> Command:
+    """`--config` and `--db`, before or after the command's name."""
+    for option in (
+        click.option(
+            "--db",
+            "database",
+            metavar="URL|PATH",
+            expose_value=False,
+            callback=_note("database"),
+            help="Use this database, whatever the configuration says.",
+        ),
+        config_option,
+    ):
+        command = option(command)
+    return command
+
+
+def config_option(command: Command) -> Command:
+    """`--config`, before or after the command's name."""
+    return click.option(
+        "--config",
+        "config_path",
+        metavar="PATH",
+        type=click.Path(path_type=Path),
+        expose_value=False,
+        callback=_note("config_path"),
+        help="Configuration (else ./config.toml, $BOUNCED_CONFIG, ~/.config/bounced/config.toml).",
+    )(command)
+
+
+def _note(name: str) -> Callable[[click.Context, click.Parameter, Any], None]:
+    def note(context: click.Context, _parameter: click.Parameter, value: Any) -> None:
+        if value is not None:
+            setattr(context.ensure_object(Settings), name, value)
+
+    return note

@@ -1,0 +1,87 @@
+"""`bounced subscribers`: the list as it is mailed, so that the brake knows its size."""
+
+from __future__ import annotations
+
+import csv
+from datetime import UTC, datetime
+from typing import IO, TYPE_CHECKING
+
+import click
+
+from bounced.cli.settings import Settings, ledger_options, say
+from bounced.text import safe
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# What the column that holds the address is called in the files that list software writes.
+ADDRESS_COLUMNS = ("email", "e-mail", "address", "email address", "e-mail address", "mail")
+MAX_LINE = 65_536
+# RFC 5321, 4.5.3.1.3: a path is at most 256 octets, two of them angle brackets
+MAX_ADDRESS = 254
+
+
+@click.group()
+def subscribers() -> None:
+    """The addresses that are mailed."""
+
+
+@subscribers.command("import")
+@click.argument("path", type=click.Path(allow_dash=True))
+@click.option("--list", "list_name", default="", metavar="NAME", help="The list they belong to.")
+@ledger_options
+@click.pass_obj
+@click.pass_context
+def import_file(context: click.Context, settings: Settings, path: str, list_name: str) -> None:
+    """Add the addresses of a CSV file with a header row; those known already stay as they are."""
+    from bounced.cli.failures import Exit
+
+    # a letter in another charset must not stop an import: its line is told and left out
+    with click.open_file(path, encoding="utf-8-sig", errors="replace") as file:
+        sheet = Sheet(file, list_name)
+        with settings.ledger(create=True) as ledger:
+            new = ledger.import_subscribers(sheet.rows(), at=datetime.now(UTC))
+    click.echo(f"{sheet.good} addresses read, {new} new, {sheet.bad} lines not usable.")
+    context.exit(Exit.PERSON_NEEDED if sheet.bad else Exit.DONE)
+
+
+class Sheet:
+    """A CSV file with a header row, read line by line; what cannot be used is told and counted."""
+
+    def __init__(self, file: IO[str], list_name: str) -> None:
+        self.good = 0
+        self.bad = 0
+        self._list = list_name
+        first = file.readline(MAX_LINE)
+        self._delimiter = max(",;\t", key=first.count)
+        header = next(csv.reader([first], delimiter=self._delimiter), [])
+        names = [name.strip().lower() for name in header]
+        columns = [names.index(name) for name in ADDRESS_COLUMNS if name in names]
+        if not columns:
+            raise click.UsageError(
+                f"the first line names no column {', '.join(ADDRESS_COLUMNS[:3])}; "
+                f"it holds: {safe(first.strip())[:200] or 'nothing'}"
+            )
+        self._column = columns[0]
+        self._file = file
+
+    def rows(self) -> Iterator[tuple[str, str]]:
+        """(address, list) of every usable line."""
+        # One line, one address: a stray quote must not swallow the lines after it.
+        for number, line in enumerate(self._file, 2):
+            if not line.strip():
+                continue
+            cells = next(csv.reader([line], delimiter=self._delimiter), [])
+            address = cells[self._column].strip() if len(cells) > self._column else ""
+            if _is_address(address):
+                self.good += 1
+                yield address, self._list
+            else:
+                self.bad += 1
+                say(f"line {number}: no address: {line.strip()[:80]}")
+
+
+def _is_address(text: str) -> bool:
+    local, _, domain = text.rpartition("@")
+    wrong = not local or not domain or len(text.encode(errors="replace")) > MAX_ADDRESS
+    return not wrong and not any(char in " \t<>\0\ufffd" for char in text)

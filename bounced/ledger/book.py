@@ -1,0 +1,283 @@
+"""The ledger itself: every method one transaction, committed when it returns."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from sqlalchemy import func, select, tuple_, update
+
+from bounced.ledger import reading, schema, standings, visits
+from bounced.ledger.engine import CHUNK, Database, chunks
+from bounced.ledger.errors import LedgerError
+from bounced.ledger.tables import address as address_table
+from bounced.ledger.tables import mailbox, newly_suppressed, release, run, subscriber
+from bounced.policy import Brake, Policy
+from bounced.smtp import canonical
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from datetime import datetime
+    from types import TracebackType
+    from typing import Self
+
+    from sqlalchemy import Connection
+
+    from bounced.ledger.rows import (
+        AddressHistory,
+        EventRow,
+        HoldRow,
+        MailboxRow,
+        SuppressedRow,
+    )
+    from bounced.model import Destination, Reading, Recorded, Visit
+
+LEASE = timedelta(minutes=10)
+
+
+class Ledger:
+    """Facts, conclusions and standings in SQLite or PostgreSQL.
+
+    The writing side is `bounced.sync`'s protocol of the same name. Every method may raise
+    LedgerUnavailable (try again) and LedgerError; those that take a visit also LeaseLost.
+    """
+
+    def __init__(self, database: Database, judge: standings.Judge, visits_: visits.Visits) -> None:
+        self._database = database
+        self._judge = judge
+        self._visits = visits_
+        self.upgraded: tuple[str | None, str] | None = None
+
+    @classmethod
+    def open(  # noqa: PLR0913 - the wiring of the house
+        cls,
+        url: str,
+        *,
+        policy: Policy | None = None,
+        brake: Brake | None = None,
+        never_suppress: Sequence[str] = (),
+        migrate: bool | None = None,
+        lease: timedelta = LEASE,
+        rules_version: str | None = None,
+    ) -> Ledger:
+        """Connect, and see that the schema fits.
+
+        With `migrate` None a SQLite database is created or upgraded by itself (`upgraded` says
+        from what to what); others raise LedgerOutdated. A schema of a later version raises
+        LedgerTooNew. `never_suppress` holds addresses and domains (`example.com` or
+        `@example.com`). `rules_version` is stored with every judgement (None: that of the
+        built-in books).
+        """
+        database = Database(url)
+        policy = policy or Policy()
+        spared = frozenset(_spared(name) for name in never_suppress)
+        judge = standings.Judge(policy, spared, policy.version)
+        ledger = cls(
+            database,
+            judge,
+            visits.Visits(database, judge, brake or Brake(), lease, rules_version),
+        )
+        try:
+            ledger.upgraded = schema.prepare(database, migrate=migrate)
+        except BaseException:
+            database.close()
+            raise
+        return ledger
+
+    def upgrade(self) -> tuple[str | None, str]:
+        """Bring the schema to the newest revision: (from, to), alike where nothing was to do."""
+        return schema.upgrade(self._database)
+
+    def close(self) -> None:
+        """Give all connections back."""
+        self._database.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        problem: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    # What bounced.sync does, in the order in which it does it; the meaning is told there.
+
+    def begin(self, mailbox: str, *, owner: str, at: datetime) -> Visit | None:
+        with self._database.writing() as connection:
+            return self._visits.begin(connection, mailbox, owner=owner, at=at)
+
+    def select(self, visit: Visit, epoch: int) -> None:
+        with self._database.writing() as connection:
+            self._visits.select(connection, visit, epoch)
+
+    def unfiled(self, visit: Visit) -> Mapping[int, Destination]:
+        with self._database.reading() as connection:
+            return self._visits.unfiled(connection, visit)
+
+    def unrecorded(self, visit: Visit, uids: Sequence[int]) -> Sequence[int]:
+        with self._database.reading() as connection:
+            return self._visits.unrecorded(connection, visit, uids)
+
+    def attempt(self, visit: Visit, uids: Sequence[int]) -> Mapping[int, int]:
+        with self._database.writing() as connection:
+            return self._visits.attempt(connection, visit, uids)
+
+    def record(self, visit: Visit, readings: Sequence[Reading], *, at: datetime) -> Recorded:
+        with self._database.writing() as connection:
+            return self._visits.record(connection, visit, readings, at=at)
+
+    def filed(self, visit: Visit, uids: Iterable[int]) -> None:
+        with self._database.writing() as connection:
+            self._visits.filed(connection, visit, uids)
+
+    def end(self, visit: Visit, *, at: datetime, error: str | None = None) -> None:
+        with self._database.writing() as connection:
+            self._visits.end(connection, visit, at=at, error=error)
+
+    # What a person decides.
+
+    def decide(self, run_id: int, *, accept: bool, by: str, at: datetime) -> int:
+        """Let a held run count as if it had never been held, or never let it count.
+
+        Returns how many addresses waited. Raises LedgerError where the run does not wait, or is
+        still being read.
+        """
+        with self._database.writing() as connection:
+            self._must_wait(connection, run_id)
+            state = "accepted" if accept else "discarded"
+            this = update(run).where(run.c.id == run_id)
+            connection.execute(this.values(state=state, decided_by=by, decided_at=at))
+            connection.execute(this.where(run.c.finished_at.is_(None)).values(finished_at=at))
+            waiting = select(func.count()).where(newly_suppressed.c.run_id == run_id)
+            count = connection.execute(waiting).scalar_one()
+            visits.forget_newly_suppressed(connection, run_id)
+            occasion = standings.Occasion(at, by, run_id)
+            everyone = standings.addresses_of_run(connection, run_id)
+            standings.settle(connection, self._judge, occasion, everyone)
+            return count
+
+    def _must_wait(self, connection: Connection, run_id: int) -> None:
+        query = (
+            select(run.c.state, run.c.finished_at, mailbox.c.name, mailbox.c.lease_until)
+            .join(mailbox, mailbox.c.id == run.c.mailbox_id)
+            .where(run.c.id == run_id)
+        )
+        found = connection.execute(query).one_or_none()
+        if found is None or found.state != "held":
+            what = "There is no run" if found is None else f"Not held but {found.state} is run"
+            raise LedgerError(
+                f"{what} {run_id}, so there is nothing to decide. Nothing was changed. "
+                "To see what waits, run: bounced hold list"
+            )
+        leased = found.lease_until is not None and found.lease_until > self._database.clock(
+            connection
+        )
+        if found.finished_at is None and leased:
+            raise LedgerError(
+                f"Run {run_id} over the mailbox {found.name} is still going on, and may hold more "
+                "when it is through. Nothing was changed. Try again when the sync has ended"
+            )
+
+    def release(self, addresses: Sequence[str], *, by: str, note: str, at: datetime) -> int:
+        """Let addresses be mailed again: what was recorded up to `at` stops counting.
+
+        Returns how many were suppressed and are not any more. Addresses not on record are
+        passed over.
+        """
+        ended = 0
+        with self._database.writing() as connection:
+            for some in chunks(dict.fromkeys(canonical(given) for given in addresses)):
+                known = select(address_table.c.address).where(address_table.c.address.in_(some))
+                rows = list(connection.execute(known).scalars())
+                if not rows:
+                    continue
+                connection.execute(
+                    release.insert(),
+                    [{"address": whose, "at": at, "by": by, "note": note} for whose in rows],
+                )
+                occasion = standings.Occasion(at, by)
+                ended += standings.settle(connection, self._judge, occasion, rows)[1]
+        return ended
+
+    def import_subscribers(self, rows: Iterable[tuple[str, str]], *, at: datetime) -> int:
+        """Add (address, list) pairs; those there already are left alone. Returns the new ones."""
+        new = 0
+        table = subscriber
+        for some in chunks(rows):
+            pairs = list(dict.fromkeys((canonical(who), name) for who, name in some))
+            with self._database.writing() as connection:
+                query = select(table.c.address, table.c.list).where(
+                    tuple_(table.c.address, table.c.list).in_(pairs)
+                )
+                there = {(who, name) for who, name in connection.execute(query)}
+                added = [
+                    {"address": who, "list": name, "imported_at": at}
+                    for who, name in pairs
+                    if (who, name) not in there
+                ]
+                if added:
+                    connection.execute(table.insert(), added)
+            new += len(added)
+        return new
+
+    def rebuild(self, *, by: str, at: datetime) -> tuple[int, int]:
+        """Make every standing again, by the policy as it is now: suppressions begun and ended."""
+        began = ended = 0
+        last = ""
+        while True:
+            with self._database.writing() as connection:
+                after = select(address_table.c.address).where(address_table.c.address > last)
+                query = after.order_by(address_table.c.address).limit(CHUNK)
+                some = list(connection.execute(query).scalars())
+                if not some:
+                    return began, ended
+                occasion = standings.Occasion(at, by)
+                more = standings.settle(connection, self._judge, occasion, some)
+            began, ended, last = began + more[0], ended + more[1], some[-1]
+
+    # What people and other programs ask.
+
+    def explain(self, address: str) -> AddressHistory:
+        """Everything on record of one address."""
+        with self._database.reading() as connection:
+            return reading.explain(connection, address, self._database.clock(connection))
+
+    def suppressed(self, *, at: datetime) -> Iterator[SuppressedRow]:
+        """The suppression list, by address, streamed."""
+        return reading.suppressed(self._database, at)
+
+    def check(
+        self, addresses: Iterable[str], *, at: datetime
+    ) -> Iterator[tuple[str, SuppressedRow | None]]:
+        """Each address with its line of the suppression list, or None; streamed, in order."""
+        return reading.check(self._database, addresses, at)
+
+    def recent(self, limit: int) -> Sequence[EventRow]:
+        """The last events recorded, newest first."""
+        with self._database.reading() as connection:
+            return reading.recent(connection, limit)
+
+    def holds(self) -> Sequence[HoldRow]:
+        """The runs that wait for a person's word."""
+        with self._database.reading() as connection:
+            return reading.holds(connection)
+
+    def waiting(self, run_id: int | None = None) -> Iterator[tuple[int, str]]:
+        """(run, address) of what accepting a held run, or every one, would suppress; streamed."""
+        return reading.waiting(self._database, run_id)
+
+    def mailboxes(self) -> Sequence[MailboxRow]:
+        """How every mailbox is doing."""
+        with self._database.reading() as connection:
+            return reading.mailboxes(connection, self._database.clock(connection))
+
+
+def _spared(name: str) -> str:
+    """A domain as `example.com`, an address in its canonical form."""
+    name = name.strip()
+    if "@" in name.lstrip("@"):
+        return canonical(name)
+    return canonical(f"x@{name.lstrip('@')}").partition("@")[2]

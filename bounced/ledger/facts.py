@@ -1,0 +1,138 @@
+"""A reading as rows: what goes into `message`, `event` and `judgement`.
+
+Text from mail is cut to length and freed of what a database refuses (NUL, lone surrogates), so
+that no letter can make a transaction fail.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+from bounced.model import Action, Kind, Outcome
+from bounced.smtp import canonical
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from bounced.model import Bounce, Conclusion, Reading, RecipientReport
+
+DIAGNOSTIC_LIMIT = 2000
+TEXT_LIMIT = 998  # the longest line of a letter (RFC 5322, 2.1.1)
+ADDRESS_LIMIT = 320  # 64 octets, "@", 255 octets (RFC 5321, 4.5.3.1)
+PROBLEMS_LIMIT = 50
+
+_PLAUSIBLE = re.compile(r"[^\s@<>]{1,64}@[^\s@<>]{1,255}")
+_DELIVERIES = frozenset({Action.DELIVERED, Action.RELAYED, Action.EXPANDED})
+# Of two fates of one address in one report, the kinder is kept.
+_KINDNESS = {Outcome.NONE: 0, Outcome.BLOCKED: 1, Outcome.SOFT: 2, Outcome.HARD: 3}
+
+
+def whose(recipient: RecipientReport) -> str:
+    """The address whose standing a recipient report touches, canonical.
+
+    The subscriber is whom we mailed: the original recipient where the report names a plausible
+    one, else the final recipient. Where mail was forwarded the two differ, and suppressing the
+    address at the far end would suppress nobody on the list.
+    """
+    mailed = recipient.original_address
+    if mailed is not None and _PLAUSIBLE.fullmatch(mailed.strip()):
+        return canonical(clean(mailed, ADDRESS_LIMIT))
+    return canonical(clean(recipient.address, ADDRESS_LIMIT))
+
+
+def clean(text: str, limit: int = TEXT_LIMIT) -> str:
+    """Text that every database takes, cut to a number of characters."""
+    return text[:limit].replace("\x00", "\ufffd").encode("utf-8", "replace").decode("utf-8")
+
+
+def _maybe(text: object | None, limit: int = TEXT_LIMIT) -> str | None:
+    return None if text is None else clean(str(text), limit)
+
+
+def message_row(reading: Reading) -> dict[str, Any]:
+    """What a message says of itself."""
+    report = reading.conclusion.report
+    returned = report.returned
+    problems = [clean(problem, 200) for problem in report.problems[:PROBLEMS_LIMIT]]
+    return {
+        "uid": reading.uid,
+        "state": "recorded",
+        "destination": reading.destination.value,
+        "kind": report.kind.value,
+        "format": _maybe(report.format),
+        "dedup_key": reading.dedup_key,
+        "raw_sha256": reading.raw_sha256,
+        "message_id": _maybe(report.message_id),
+        "reporting_mta": _maybe(report.reporting_mta),
+        "returned_message_id": _maybe(returned.message_id),
+        "returned_subject": _maybe(returned.subject),
+        "returned_list_id": _maybe(returned.list_id),
+        "returned_from": _maybe(returned.from_),
+        "returned_to": _maybe(returned.to),
+        "problems": json.dumps(problems, ensure_ascii=False),
+        "received_at": reading.received_at,
+    }
+
+
+def fates(conclusion: Conclusion) -> dict[str, tuple[int, Bounce]]:
+    """By address: the place in the report and the recipient's fate, one for each address."""
+    found: dict[str, tuple[int, Bounce]] = {}
+    for ordinal, bounce in enumerate(conclusion.bounces):
+        address = whose(bounce.recipient)
+        before = found.get(address)
+        if before is None or _kinder(bounce, before[1]):
+            found[address] = (ordinal, bounce)
+    return found
+
+
+def _kinder(one: Bounce, other: Bounce) -> bool:
+    return _KINDNESS[one.verdict.outcome] < _KINDNESS[other.verdict.outcome]
+
+
+def event_row(reading: Reading, address: str, ordinal: int, bounce: Bounce) -> dict[str, Any]:
+    """What was reported of one recipient: facts only."""
+    recipient = bounce.recipient
+    reply = recipient.reply
+    return {
+        "dedup_key": reading.dedup_key,
+        "ordinal": ordinal,
+        "address": address,
+        "recipient": clean(recipient.address),
+        "original_address": _maybe(recipient.original_address),
+        "action": recipient.action.value,
+        "kind": kind_of(reading.conclusion.report.kind, recipient.action).value,
+        "status": _maybe(recipient.status),
+        "reply_code": reply.code,
+        "reply_status": _maybe(reply.status),
+        "command": _maybe(reply.command),
+        "diagnostic": clean(reply.text, DIAGNOSTIC_LIMIT),
+        "diagnostic_type": _maybe(recipient.diagnostic_type),
+        "remote_mta": _maybe(recipient.remote_mta),
+        "occurred_at": reading.received_at,
+    }
+
+
+def judgement_row(bounce: Bounce, rules_version: str, at: datetime) -> dict[str, Any]:
+    """What we concluded from it."""
+    verdict = bounce.verdict
+    return {
+        "outcome": verdict.outcome.value,
+        "reason": verdict.reason.value,
+        "fault": verdict.fault.value,
+        "confidence": verdict.confidence,
+        "rule": clean(verdict.rule),
+        "because": clean(verdict.because),
+        "rules_version": rules_version,
+        "judged_at": at,
+    }
+
+
+def kind_of(report: Kind, action: Action) -> Kind:
+    """One recipient's kind: a report that some failed may tell that others were delivered to."""
+    if report not in {Kind.BOUNCE, Kind.DELAY, Kind.DELIVERY}:
+        return report
+    if action in _DELIVERIES:
+        return Kind.DELIVERY
+    return Kind.DELAY if action is Action.DELAYED else report

@@ -1,0 +1,265 @@
+"""The reading side: questions people and other programs ask, answered without changing anything.
+
+Lists that may be long are streamed: a million rows cost no more memory than a thousand.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import func, select
+
+from bounced.ledger.engine import chunks
+from bounced.ledger.rows import (
+    AddressHistory,
+    EventFacts,
+    EventRow,
+    HoldRow,
+    MailboxRow,
+    SuppressedRow,
+    TransitionRow,
+)
+from bounced.ledger.standings import LEFT_OUT
+from bounced.ledger.tables import (
+    address,
+    event,
+    judgement,
+    mailbox,
+    message,
+    newly_suppressed,
+    release,
+    run,
+    subscriber,
+    transition,
+)
+from bounced.model import Reason, Release, Standing, Status
+from bounced.smtp import canonical
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from datetime import datetime
+
+    from sqlalchemy import Connection, Select
+
+    from bounced.ledger.engine import Database
+
+STREAM = 2000
+
+
+def _suppressed(at: datetime) -> Select[Any]:
+    """What the view says, but at a time of the caller's; the columns of SuppressedRow in order."""
+    lasts = address.c.expires_at.is_(None) | (address.c.expires_at > at)
+    return (
+        select(
+            address.c.address,
+            address.c.status,
+            address.c.reason,
+            address.c.since,
+            address.c.expires_at,
+            address.c.rule,
+            address.c.because,
+            event.c.diagnostic,
+            address.c.last_event_at,
+        )
+        .outerjoin(event, event.c.id == address.c.event_id)
+        .where(address.c.suppressed, lasts)
+    )
+
+
+def suppressed(database: Database, at: datetime) -> Iterator[SuppressedRow]:
+    """The suppression list at a time, by address."""
+    with database.reading() as connection:
+        streaming = connection.execution_options(yield_per=STREAM)
+        with streaming.execute(_suppressed(at).order_by(address.c.address)) as found:
+            for row in found:
+                yield SuppressedRow(*row)
+
+
+def check(
+    database: Database, addresses: Iterable[str], at: datetime
+) -> Iterator[tuple[str, SuppressedRow | None]]:
+    """Each address as given, in order, with its line of the suppression list if it has one."""
+    for some in chunks(addresses):
+        wanted = {given: canonical(given) for given in some}
+        with database.reading() as connection:
+            query = _suppressed(at).where(address.c.address.in_(list(set(wanted.values()))))
+            found = {row.address: SuppressedRow(*row) for row in connection.execute(query)}
+        for given in some:
+            yield given, found.get(wanted[given])
+
+
+def recent(connection: Connection, limit: int) -> list[EventRow]:
+    """The last events recorded, newest first."""
+    query = (
+        select(
+            event.c.address,
+            judgement.c.outcome,
+            judgement.c.reason,
+            event.c.diagnostic,
+            event.c.occurred_at,
+            mailbox.c.name,
+            judgement.c.rule,
+        )
+        .join(judgement, judgement.c.event_id == event.c.id)
+        .join(message, message.c.id == event.c.message_id)
+        .join(mailbox, mailbox.c.id == message.c.mailbox_id)
+        .order_by(event.c.id.desc())
+        .limit(limit)
+    )
+    return [EventRow(*row) for row in connection.execute(query)]
+
+
+def explain(connection: Connection, given: str, now: datetime) -> AddressHistory:
+    """All that is on record of an address, oldest first."""
+    whose = canonical(given)
+    row = connection.execute(select(address).where(address.c.address == whose)).one_or_none()
+    lists = select(subscriber.c.list).where(subscriber.c.address == whose)
+    return AddressHistory(
+        address=whose,
+        standing=None if row is None else _standing(row, now),
+        events=tuple(_events(connection, whose)),
+        transitions=tuple(_transitions(connection, whose)),
+        releases=tuple(_releases(connection, whose)),
+        lists=tuple(connection.execute(lists.order_by(subscriber.c.list)).scalars()),
+    )
+
+
+def _standing(row: Any, now: datetime) -> Standing:
+    lasts = row.expires_at is None or row.expires_at > now
+    return Standing(
+        status=Status(row.status),
+        suppressed=row.suppressed and lasts,
+        reason=None if row.reason is None else Reason(row.reason),
+        since=row.since,
+        expires_at=row.expires_at,
+        score=row.score,
+        rule=row.rule,
+        because=row.because,
+        events=() if row.event_id is None else (row.event_id,),
+    )
+
+
+def _events(connection: Connection, whose: str) -> Iterator[EventFacts]:
+    query = (
+        select(
+            *(event.c[name] for name in _FACTS),
+            mailbox.c.name.label("mailbox"),
+            event.c.occurred_at.label("at"),
+            message.c.reporting_mta,
+            message.c.message_id,
+            message.c.returned_message_id,
+            *(judgement.c[name] for name in _CONCLUSIONS),
+            run.c.state.not_in(sorted(LEFT_OUT)).label("counts"),
+        )
+        .join(judgement, judgement.c.event_id == event.c.id)
+        .join(message, message.c.id == event.c.message_id)
+        .join(mailbox, mailbox.c.id == message.c.mailbox_id)
+        .join(run, run.c.id == event.c.run_id)
+        .where(event.c.address == whose)
+        .order_by(event.c.occurred_at, event.c.id)
+    )
+    for row in connection.execute(query).mappings():
+        yield EventFacts(**{**row, "counts": bool(row["counts"])})
+
+
+_FACTS = (
+    "id",
+    "kind",
+    "action",
+    "recipient",
+    "original_address",
+    "status",
+    "reply_code",
+    "reply_status",
+    "command",
+    "diagnostic",
+    "diagnostic_type",
+    "remote_mta",
+    "run_id",
+)
+_CONCLUSIONS = (
+    "outcome",
+    "reason",
+    "fault",
+    "confidence",
+    "rule",
+    "because",
+    "rules_version",
+)
+
+
+def _transitions(connection: Connection, whose: str) -> Iterator[TransitionRow]:
+    columns = [transition.c[name] for name in TransitionRow.__dataclass_fields__]
+    query = select(*columns).where(transition.c.address == whose).order_by(transition.c.id)
+    for row in connection.execute(query):
+        yield TransitionRow(*row)
+
+
+def _releases(connection: Connection, whose: str) -> Iterator[Release]:
+    query = select(release.c.at, release.c.by, release.c.note).where(release.c.address == whose)
+    for row in connection.execute(query.order_by(release.c.id)):
+        yield Release(*row)
+
+
+def holds(connection: Connection) -> list[HoldRow]:
+    """The runs that wait for a person's word, oldest first."""
+    mine = newly_suppressed.c.run_id == run.c.id
+    newly = select(func.count()).select_from(newly_suppressed).where(mine)
+    events = select(func.count()).select_from(event).where(event.c.run_id == run.c.id)
+    query = (
+        select(
+            run.c.id,
+            mailbox.c.name,
+            run.c.started_at,
+            newly.scalar_subquery(),
+            events.scalar_subquery(),
+            run.c.finished_at.is_not(None),
+        )
+        .join(mailbox, mailbox.c.id == run.c.mailbox_id)
+        .where(run.c.state == "held")
+        .order_by(run.c.id)
+    )
+    return [
+        HoldRow(run_id, name, at, newly_, events_, bool(finished))
+        for run_id, name, at, newly_, events_, finished in connection.execute(query)
+    ]
+
+
+def waiting(database: Database, run_id: int | None) -> Iterator[tuple[int, str]]:
+    """Which addresses held runs would newly suppress, by run and address."""
+    columns = newly_suppressed.c.run_id, newly_suppressed.c.address
+    query = select(*columns).join(run, run.c.id == newly_suppressed.c.run_id)
+    query = query.where(run.c.state == "held").order_by(*columns)
+    if run_id is not None:
+        query = query.where(run.c.id == run_id)
+    with database.reading() as connection:
+        streaming = connection.execution_options(yield_per=STREAM)
+        with streaming.execute(query) as found:
+            for row in found:
+                yield row.run_id, row.address
+
+
+def mailboxes(connection: Connection, clock: datetime) -> list[MailboxRow]:
+    """How every mailbox is doing, by name; all counts are counted now."""
+    query = select(message.c.mailbox_id, message.c.state, message.c.destination, func.count())
+    query = query.group_by(message.c.mailbox_id, message.c.state, message.c.destination)
+    states: dict[int, dict[str, int]] = defaultdict(lambda: defaultdict(int))
+    piles: dict[int, dict[str, int]] = defaultdict(lambda: defaultdict(int))
+    for number, state, destination, count in connection.execute(query):
+        states[number][state] += count
+        if destination is not None:
+            piles[number][destination] += count
+    return [
+        MailboxRow(
+            name=row.name,
+            epoch=row.epoch,
+            checkpoint=row.last_uid,
+            last_sync_at=row.last_sync_at,
+            last_error=row.last_error,
+            busy=row.lease_until is not None and row.lease_until > clock,
+            states=dict(states[row.id]),
+            destinations=dict(piles[row.id]),
+        )
+        for row in connection.execute(select(mailbox).order_by(mailbox.c.name))
+    ]

@@ -1,0 +1,142 @@
+"""What the reading side hands out: plain frozen records, times aware UTC."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from bounced.model import Release, Standing
+
+
+@dataclass(frozen=True, slots=True)
+class SuppressedRow:
+    """One line of the suppression list: the columns of the SQL view, under the same names.
+
+    `said` is what the server said in the event that decided (None after a decision without one).
+    """
+
+    address: str
+    status: str
+    reason: str | None
+    since: datetime | None
+    expires_at: datetime | None
+    rule: str | None
+    because: str
+    said: str | None
+    last_event_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class EventRow:
+    """One event with its judgement, as a table shows it. `said` is the server's diagnostic."""
+
+    address: str
+    outcome: str
+    reason: str
+    said: str
+    when: datetime
+    mailbox: str
+    rule: str
+
+
+@dataclass(frozen=True, slots=True)
+class EventFacts:
+    """An event whole: what the server said, what we concluded, and whether it counts.
+
+    `counts` is False while the event's run is held by the brake, and for good once discarded.
+    """
+
+    id: int
+    at: datetime
+    mailbox: str
+    kind: str
+    action: str
+    recipient: str
+    original_address: str | None
+    status: str | None
+    reply_code: int | None
+    reply_status: str | None
+    command: str | None
+    diagnostic: str
+    diagnostic_type: str | None
+    remote_mta: str | None
+    reporting_mta: str | None
+    message_id: str | None
+    returned_message_id: str | None
+    outcome: str
+    reason: str
+    fault: str
+    confidence: float
+    rule: str
+    because: str
+    rules_version: str
+    run_id: int
+    counts: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TransitionRow:
+    """One line of the audit: what changed, why, and by whom (`sync` or a person)."""
+
+    at: datetime
+    from_status: str
+    to_status: str
+    from_suppressed: bool
+    to_suppressed: bool
+    reason: str | None
+    rule: str | None
+    because: str
+    event_id: int | None
+    run_id: int | None
+    actor: str
+    policy_version: str
+
+
+@dataclass(frozen=True, slots=True)
+class AddressHistory:
+    """All that is on record of one address; `standing` is None when nothing is."""
+
+    address: str
+    standing: Standing | None
+    events: tuple[EventFacts, ...] = ()
+    transitions: tuple[TransitionRow, ...] = ()
+    releases: tuple[Release, ...] = ()
+    lists: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class HoldRow:
+    """A run that the brake holds, since `at`; `addresses` is how many it would newly suppress.
+
+    `finished` is False while the pass over the mailbox goes on (or was cut off) and more may come.
+    """
+
+    run_id: int
+    mailbox: str
+    at: datetime
+    addresses: int
+    events: int
+    finished: bool
+
+
+@dataclass(frozen=True, slots=True)
+class MailboxRow:
+    """How a mailbox is doing.
+
+    `checkpoint` is the highest UID recorded in the present epoch (UIDVALIDITY); `states` counts
+    letters that were `tried`, `recorded` (facts safe, not yet moved) and `filed`, `destinations`
+    those recorded, by pile; `busy` is whether a sync holds the lease.
+    """
+
+    name: str
+    epoch: int | None
+    checkpoint: int
+    last_sync_at: datetime | None
+    last_error: str | None
+    busy: bool
+    states: Mapping[str, int] = field(default_factory=dict)
+    destinations: Mapping[str, int] = field(default_factory=dict)

@@ -1,0 +1,304 @@
+"""Standings from events: loaded, concluded by policy, written, audited, all in one transaction.
+
+A standing is never changed by adding to it. It is made again from every event of the address that
+counts, so that repeats, crashes and decisions about a held run cannot leave anything behind.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import delete, func, select
+from sqlalchemy.dialects import postgresql, sqlite
+
+from bounced.ledger.engine import chunks
+from bounced.ledger.tables import (
+    address,
+    event,
+    judgement,
+    newly_suppressed,
+    release,
+    run,
+    subscriber,
+    transition,
+)
+from bounced.model import Fault, Kind, Outcome, PastEvent, Reason, Release, Standing, Status
+from bounced.policy import Policy, standing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from datetime import datetime
+
+    from sqlalchemy import Column, Connection, Insert, RowMapping, Table
+    from sqlalchemy.dialects.postgresql import Insert as PostgresqlInsert
+    from sqlalchemy.dialects.sqlite import Insert as SqliteInsert
+
+# The states of runs whose events do not count.
+LEFT_OUT = frozenset({"held", "discarded"})
+
+
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """What stays the same for every address: the policy and whom it must never suppress."""
+
+    policy: Policy
+    never_suppress: frozenset[str]
+    version: str
+
+    def conclude(
+        self, whose: str, history: History, counts: Callable[[Entry], bool], at: datetime
+    ) -> Standing:
+        """The address's standing at a time, by the entries that count."""
+        events = [entry.event for entry in history.entries if counts(entry)]
+        found = standing(events, history.releases, self.policy, at)
+        return self._spared(whose, found) if found.suppressed else found
+
+    def _spared(self, whose: str, found: Standing) -> Standing:
+        domain = whose.rpartition("@")[2]
+        by = next((name for name in (whose, domain) if name in self.never_suppress), None)
+        if by is None:
+            return found
+        because = f"{found.because} Not suppressed: never_suppress names {by}."
+        return replace(found, suppressed=False, expires_at=None, because=because)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An event of an address with the run that brought it."""
+
+    event: PastEvent
+    run_id: int
+    run_state: str
+
+
+@dataclass(slots=True)
+class History:
+    """What a standing is made from, and the row that is there now."""
+
+    entries: list[Entry] = field(default_factory=list)
+    releases: list[Release] = field(default_factory=list)
+    row: RowMapping | None = None
+
+    def suppressed(self, at: datetime) -> bool:
+        """Whether the row says suppressed, and that has not run out."""
+        if self.row is None or not self.row["suppressed"]:
+            return False
+        return self.row["expires_at"] is None or self.row["expires_at"] > at
+
+
+@dataclass(frozen=True, slots=True)
+class Occasion:
+    """Why standings are made again: when, by whom, in which run."""
+
+    at: datetime
+    actor: str
+    run_id: int | None = None
+
+
+def upsert(connection: Connection, table: Table) -> PostgresqlInsert | SqliteInsert:
+    """The database's own INSERT, the one that knows ON CONFLICT."""
+    if connection.dialect.name == "postgresql":
+        return postgresql.insert(table)
+    return sqlite.insert(table)
+
+
+def write_many(
+    connection: Connection,
+    insert: Insert,
+    rows: Sequence[Mapping[str, object]],
+    *returning: Column[Any],
+) -> list[Any]:
+    """Insert rows, many in one statement, and give back some columns of each (in any order).
+
+    RETURNING is what makes SQLAlchemy send them together: without it PostgreSQL's driver sends
+    one statement a row, which is several times slower.
+    """
+    if not rows:
+        return []
+    return list(connection.execute(insert.returning(*returning), list(rows)))
+
+
+def counted(entry: Entry) -> bool:
+    """Events of held and of discarded runs do not count."""
+    return entry.run_state not in LEFT_OUT
+
+
+def load(connection: Connection, addresses: Sequence[str]) -> dict[str, History]:
+    """Everything on record of some addresses (at most a chunk of them), four queries in all."""
+    histories: dict[str, History] = defaultdict(History)
+    query = (
+        select(
+            event.c.address,
+            event.c.run_id,
+            run.c.state,
+            event.c.id,
+            event.c.occurred_at,
+            event.c.kind,
+            judgement.c.outcome,
+            judgement.c.reason,
+            judgement.c.fault,
+            judgement.c.confidence,
+            judgement.c.rule,
+        )
+        .join(judgement, judgement.c.event_id == event.c.id)
+        .join(run, run.c.id == event.c.run_id)
+        .where(event.c.address.in_(addresses))
+    )
+    for (
+        whose,
+        run_id,
+        state,
+        number,
+        at,
+        kind,
+        outcome,
+        reason,
+        fault,
+        sure,
+        rule,
+    ) in connection.execute(query):
+        words = Kind(kind), Outcome(outcome), Reason(reason), Fault(fault)
+        past = PastEvent(number, at, *words, sure, rule)
+        histories[whose].entries.append(Entry(past, run_id, state))
+    columns = (release.c.address, release.c.at, release.c.by, release.c.note)
+    for whose, at, by, note in connection.execute(
+        select(*columns).where(release.c.address.in_(addresses)).order_by(release.c.id)
+    ):
+        histories[whose].releases.append(Release(at, by, note))
+    for row in connection.execute(
+        select(address).where(address.c.address.in_(addresses))
+    ).mappings():
+        histories[row["address"]].row = row
+    return histories
+
+
+def settle(
+    connection: Connection,
+    judge: Judge,
+    occasion: Occasion,
+    addresses: Iterable[str],
+) -> tuple[int, int]:
+    """Make standings again and write what changed; how many suppressions began and ended."""
+    began = ended = 0
+    for some in chunks(addresses):
+        more = write(connection, judge, occasion, load(connection, some))
+        began, ended = began + more[0], ended + more[1]
+    return began, ended
+
+
+def write(
+    connection: Connection, judge: Judge, occasion: Occasion, histories: Mapping[str, History]
+) -> tuple[int, int]:
+    """The same for histories that are loaded already."""
+    rows, changes = [], []
+    began = ended = 0
+    for whose, history in histories.items():
+        found = judge.conclude(whose, history, counted, occasion.at)
+        rows.append(_row(whose, found, history, judge.version))
+        before = history.suppressed(occasion.at)
+        began += found.suppressed and not before
+        ended += before and not found.suppressed
+        if _changed(history.row, before=before, found=found):
+            change = _change(found, history, occasion, before=before)
+            changes.append({**change, "address": whose, "policy_version": judge.version})
+    insert = upsert(connection, address)
+    kept = [column.name for column in address.c if column.name != "address"]
+    values = {name: insert.excluded[name] for name in kept}
+    updating = insert.on_conflict_do_update(index_elements=["address"], set_=values)
+    write_many(connection, updating, rows, address.c.address)
+    write_many(connection, transition.insert(), changes, transition.c.id)
+    return began, ended
+
+
+def _row(whose: str, found: Standing, history: History, version: str) -> dict[str, object]:
+    times = [entry.event.at for entry in history.entries]
+    return {
+        "address": whose,
+        "status": found.status,
+        "suppressed": found.suppressed,
+        "reason": found.reason,
+        "since": found.since,
+        "expires_at": found.expires_at,
+        "score": found.score,
+        "rule": found.rule,
+        "because": found.because,
+        "event_id": found.events[-1] if found.events else None,
+        "policy_version": version,
+        "first_event_at": min(times, default=None),
+        "last_event_at": max(times, default=None),
+    }
+
+
+def _changed(row: RowMapping | None, *, before: bool, found: Standing) -> bool:
+    was = (row["status"], row["reason"]) if row is not None else (Status.ACTIVE, None)
+    # A standing that goes back to nothing has no reason of its own; that alone is no change.
+    reason = found.reason if found.status is not Status.ACTIVE else was[1]
+    return (was[0], before, was[1]) != (found.status, found.suppressed, reason)
+
+
+def _change(
+    found: Standing, history: History, occasion: Occasion, *, before: bool
+) -> dict[str, object]:
+    return {
+        "at": occasion.at,
+        "from_status": history.row["status"] if history.row is not None else Status.ACTIVE,
+        "to_status": found.status,
+        "from_suppressed": before,
+        "to_suppressed": found.suppressed,
+        "reason": found.reason,
+        "rule": found.rule,
+        "because": found.because,
+        "event_id": found.events[-1] if found.events else None,
+        "run_id": occasion.run_id,
+        "actor": occasion.actor,
+    }
+
+
+def note_newly_suppressed(
+    connection: Connection,
+    judge: Judge,
+    histories: Mapping[str, History],
+    run_id: int,
+    at: datetime,
+) -> int:
+    """Which addresses the run would newly suppress if it counts; how many in all, so far."""
+
+    def others(entry: Entry) -> bool:
+        return entry.run_id != run_id and counted(entry)
+
+    def with_this(entry: Entry) -> bool:
+        return entry.run_id == run_id or counted(entry)
+
+    newly = [
+        {"run_id": run_id, "address": whose}
+        for whose, history in histories.items()
+        if judge.conclude(whose, history, with_this, at).suppressed
+        and not judge.conclude(whose, history, others, at).suppressed
+    ]
+    mine = newly_suppressed.c.run_id == run_id
+    connection.execute(
+        delete(newly_suppressed).where(mine, newly_suppressed.c.address.in_(list(histories)))
+    )
+    write_many(connection, newly_suppressed.insert(), newly, newly_suppressed.c.address)
+    return connection.execute(
+        select(func.count()).select_from(newly_suppressed).where(mine)
+    ).scalar_one()
+
+
+def subscribers(connection: Connection) -> int:
+    """How many addresses are on any list."""
+    return connection.execute(select(func.count(subscriber.c.address.distinct()))).scalar_one()
+
+
+def on_record(connection: Connection, arriving: Iterable[History]) -> int:
+    """How many addresses have a row, or get one in this transaction."""
+    there = connection.execute(select(func.count()).select_from(address)).scalar_one()
+    return there + sum(history.row is None for history in arriving)
+
+
+def addresses_of_run(connection: Connection, run_id: int) -> list[str]:
+    """Every address a run brought an event of, in order."""
+    query = select(event.c.address).distinct().where(event.c.run_id == run_id)
+    return list(connection.execute(query.order_by(event.c.address)).scalars())

@@ -1,0 +1,246 @@
+"""The tables, and nothing that runs. docs/database.md tells their story.
+
+Facts (`message`, `event`) never change. Conclusions (`judgement`) can be drawn again from them.
+Standings (`address`) are derived from both: rebuilt whole, never counted up. The view
+`suppression` over them is the contract with the outside; migrations/ creates it.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    DateTime,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    false,
+)
+from sqlalchemy.types import TypeDecorator
+
+if TYPE_CHECKING:
+    from sqlalchemy import Dialect
+
+# The newest revision in migrations/versions; a test holds the two together.
+HEAD = "0001"
+
+VIEW = "suppression"
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """Aware UTC in, aware UTC out, on every database. A naive time is a bug and raises."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("the ledger takes aware times only")
+        return value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+# SQLite numbers rows by itself only in a column of exactly INTEGER.
+Id = BigInteger().with_variant(Integer, "sqlite")
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+def _among(column: str, *words: str) -> CheckConstraint:
+    return CheckConstraint(f"{column} IN ({', '.join(repr(word) for word in words)})", name=column)
+
+
+mailbox = Table(
+    "mailbox",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("name", String, nullable=False, unique=True),
+    Column("epoch", BigInteger),  # UIDVALIDITY (RFC 3501, 2.3.1.1); None before the first visit
+    Column("last_uid", BigInteger, nullable=False, server_default="0"),
+    Column("lease_owner", String),
+    Column("lease_until", UtcDateTime),  # by the database's clock
+    Column("fence", BigInteger, nullable=False, server_default="0"),
+    Column("last_sync_at", UtcDateTime),
+    Column("last_error", Text),
+)
+
+run = Table(
+    "run",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("mailbox_id", ForeignKey("mailbox.id"), nullable=False),
+    Column("started_at", UtcDateTime, nullable=False),
+    Column("finished_at", UtcDateTime),  # None: cut off, the next sync goes on with this run
+    Column("state", String, nullable=False),
+    Column("decided_by", String),
+    Column("decided_at", UtcDateTime),
+    _among("state", "open", "done", "failed", "held", "accepted", "discarded"),
+    Index(None, "mailbox_id", "finished_at"),
+)
+
+message = Table(
+    "message",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("mailbox_id", ForeignKey("mailbox.id"), nullable=False),
+    Column("epoch", BigInteger, nullable=False),
+    Column("uid", BigInteger, nullable=False),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("state", String, nullable=False),
+    Column("destination", String),
+    Column("kind", String),
+    Column("format", String),
+    Column("dedup_key", String),
+    Column("raw_sha256", String),
+    Column("duplicate_of", ForeignKey("message.id")),
+    Column("message_id", String),
+    Column("reporting_mta", String),
+    Column("returned_message_id", String),
+    Column("returned_subject", String),
+    Column("returned_list_id", String),
+    Column("returned_from", String),
+    Column("returned_to", String),
+    Column("problems", Text, nullable=False, server_default="[]"),  # a JSON list of short words
+    Column("received_at", UtcDateTime),
+    Column("recorded_at", UtcDateTime),
+    Column("run_id", ForeignKey("run.id"), index=True),
+    UniqueConstraint("mailbox_id", "epoch", "uid"),
+    _among("state", "tried", "recorded", "filed"),
+    Index(None, "mailbox_id", "epoch", "state"),
+)
+
+seen = Table(
+    "seen",
+    metadata,
+    Column("dedup_key", String, primary_key=True),
+    Column("message_id", ForeignKey("message.id"), nullable=False),
+)
+
+event = Table(
+    "event",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("message_id", ForeignKey("message.id"), nullable=False, index=True),
+    Column("dedup_key", String, nullable=False),
+    Column("ordinal", Integer, nullable=False),
+    Column("address", String, nullable=False, index=True),  # canonical; whose standing it touches
+    Column("recipient", String, nullable=False),  # as reported
+    Column("original_address", String),
+    Column("action", String, nullable=False),
+    Column("kind", String, nullable=False),
+    Column("status", String),  # the report's own Status: field
+    Column("reply_code", Integer),
+    Column("reply_status", String),
+    Column("command", String),
+    Column("diagnostic", Text, nullable=False),
+    Column("diagnostic_type", String),
+    Column("remote_mta", String),
+    Column("occurred_at", UtcDateTime, nullable=False),
+    Column("run_id", ForeignKey("run.id"), nullable=False, index=True),
+    UniqueConstraint("dedup_key", "address"),
+)
+
+judgement = Table(
+    "judgement",
+    metadata,
+    Column("event_id", ForeignKey("event.id"), primary_key=True, autoincrement=False),
+    Column("outcome", String, nullable=False),
+    Column("reason", String, nullable=False),
+    Column("fault", String, nullable=False),
+    Column("confidence", Float, nullable=False),
+    Column("rule", String, nullable=False),
+    Column("because", Text, nullable=False),
+    Column("rules_version", String, nullable=False),
+    Column("judged_at", UtcDateTime, nullable=False),
+    _among("outcome", "hard", "soft", "blocked", "none"),
+)
+
+address = Table(
+    "address",
+    metadata,
+    Column("address", String, primary_key=True),
+    Column("status", String, nullable=False),
+    Column("suppressed", Boolean, nullable=False, server_default=false()),
+    Column("reason", String),
+    Column("since", UtcDateTime),
+    Column("expires_at", UtcDateTime),
+    Column("score", Float, nullable=False, server_default="0"),
+    Column("rule", String),
+    Column("because", Text, nullable=False, server_default=""),
+    Column("event_id", ForeignKey("event.id")),  # the event that decided
+    Column("policy_version", String, nullable=False),
+    Column("first_event_at", UtcDateTime),
+    Column("last_event_at", UtcDateTime),
+    _among("status", "active", "soft-bounced", "hard-bounced", "blocked", "complained"),
+    Index(None, "suppressed", "address"),
+)
+
+# Which addresses an unfinished or held run would newly suppress: what the brake counts.
+newly_suppressed = Table(
+    "newly_suppressed",
+    metadata,
+    Column("run_id", ForeignKey("run.id"), primary_key=True, autoincrement=False),
+    Column("address", String, primary_key=True),
+)
+
+transition = Table(
+    "transition",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("address", String, nullable=False, index=True),
+    Column("at", UtcDateTime, nullable=False),
+    Column("from_status", String, nullable=False),
+    Column("to_status", String, nullable=False),
+    Column("from_suppressed", Boolean, nullable=False),
+    Column("to_suppressed", Boolean, nullable=False),
+    Column("reason", String),
+    Column("rule", String),
+    Column("because", Text, nullable=False),
+    Column("event_id", ForeignKey("event.id")),
+    Column("run_id", ForeignKey("run.id")),
+    Column("actor", String, nullable=False),
+    Column("policy_version", String, nullable=False),
+)
+
+subscriber = Table(
+    "subscriber",
+    metadata,
+    Column("address", String, primary_key=True),
+    Column("list", String, primary_key=True),
+    Column("imported_at", UtcDateTime, nullable=False),
+)
+
+release = Table(
+    "release",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("address", String, nullable=False, index=True),
+    Column("at", UtcDateTime, nullable=False),
+    Column("by", String, nullable=False),
+    Column("note", Text, nullable=False, server_default=""),
+)

@@ -1,0 +1,360 @@
+"""The writing side: what `bounced.sync` does to the ledger, step by step.
+
+Every function works inside the caller's one transaction. A visit is good for as long as its fence
+is the mailbox's: whoever took the lease after us has raised it, and our writes are refused.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import bindparam, delete, select, update
+
+from bounced.ledger import facts, standings
+from bounced.ledger.engine import chunks
+from bounced.ledger.errors import lease_lost
+from bounced.ledger.tables import event, judgement, mailbox, message, newly_suppressed, run, seen
+from bounced.model import Destination, Recorded, Visit
+from bounced.policy import brake_holds
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from datetime import datetime, timedelta
+
+    from sqlalchemy import Connection, RowMapping
+
+    from bounced.ledger.engine import Database
+    from bounced.model import Bounce, Reading
+    from bounced.policy import Brake
+
+DONE = ("recorded", "filed")
+ERROR_LIMIT = 500
+
+
+@dataclass(slots=True)
+class Visits:
+    """The visits to all mailboxes of one ledger.
+
+    `rules_version` is stored with each judgement; None takes that of the built-in books.
+    """
+
+    database: Database
+    judge: standings.Judge
+    brake: Brake
+    lease: timedelta
+    rules_version: str | None
+    _subscribers: tuple[int, int] = (0, 0)  # (run, how many), counted once a run
+
+    def begin(self, connection: Connection, name: str, *, owner: str, at: datetime) -> Visit | None:
+        """See `bounced.sync.Ledger.begin`."""
+        insert = standings.upsert(connection, mailbox)
+        connection.execute(insert.on_conflict_do_nothing(index_elements=["name"]), {"name": name})
+        row = connection.execute(select(mailbox).where(mailbox.c.name == name)).mappings().one()
+        clock = self.database.clock(connection)
+        if not _free(row, owner, clock):
+            return None
+        fence = row["fence"] + 1
+        connection.execute(
+            update(mailbox)
+            .where(mailbox.c.id == row["id"])
+            .values(lease_owner=owner, lease_until=clock + self.lease, fence=fence)
+        )
+        return Visit(row["id"], _run(connection, row["id"], at), fence)
+
+    def select(self, connection: Connection, visit: Visit, epoch: int) -> None:
+        """See `bounced.sync.Ledger.select`."""
+        row = self._guard(connection, visit)
+        if row["epoch"] != epoch:
+            connection.execute(
+                update(mailbox)
+                .where(mailbox.c.id == visit.mailbox_id)
+                .values(epoch=epoch, last_uid=0)
+            )
+
+    def unfiled(self, connection: Connection, visit: Visit) -> dict[int, Destination]:
+        """See `bounced.sync.Ledger.unfiled`."""
+        row = self._guard(connection, visit)
+        query = (
+            select(message.c.uid, message.c.destination)
+            .where(_here(row), message.c.state == "recorded")
+            .order_by(message.c.uid)
+        )
+        return {uid: Destination(pile) for uid, pile in connection.execute(query)}
+
+    def unrecorded(self, connection: Connection, visit: Visit, uids: Sequence[int]) -> list[int]:
+        """See `bounced.sync.Ledger.unrecorded`."""
+        row = self._guard(connection, visit)
+        done: set[int] = set()
+        for some in chunks(uids):
+            query = select(message.c.uid).where(
+                _here(row), message.c.uid.in_(some), message.c.state.in_(DONE)
+            )
+            done.update(connection.execute(query).scalars())
+        return [uid for uid in uids if uid not in done]
+
+    def attempt(self, connection: Connection, visit: Visit, uids: Sequence[int]) -> dict[int, int]:
+        """See `bounced.sync.Ledger.attempt`."""
+        row = self._guard(connection, visit)
+        insert = standings.upsert(connection, message)
+        counted = insert.on_conflict_do_update(
+            index_elements=["mailbox_id", "epoch", "uid"],
+            set_={"attempts": message.c.attempts + 1},
+        )
+        place = {"mailbox_id": visit.mailbox_id, "epoch": row["epoch"], "run_id": visit.run_id}
+        rows = [{**place, "uid": uid, "attempts": 1, "state": "tried"} for uid in uids]
+        attempts: dict[int, int] = {}
+        columns = message.c.uid, message.c.attempts
+        for some in chunks(rows):
+            written = standings.write_many(connection, counted, some, *columns)
+            attempts.update((uid, count) for uid, count in written)
+        self._renew(connection, visit)
+        return attempts
+
+    def record(
+        self, connection: Connection, visit: Visit, readings: Sequence[Reading], *, at: datetime
+    ) -> Recorded:
+        """See `bounced.sync.Ledger.record`."""
+        row = self._guard(connection, visit)
+        events = duplicates = suppressed = released = held = 0
+        for some in chunks(readings, 500):
+            new, again, touched = self._facts(connection, visit, row, some, at)
+            events, duplicates = events + new, duplicates + again
+            began, ended, held = self._standings(connection, visit, touched, at)
+            suppressed, released = suppressed + began, released + ended
+        highest = max((reading.uid for reading in readings), default=0)
+        self._renew(connection, visit, last_uid=max(row["last_uid"], highest))
+        if held:
+            return Recorded(events, duplicates, held=held)
+        return Recorded(events, duplicates, suppressed, released)
+
+    def filed(self, connection: Connection, visit: Visit, uids: Iterable[int]) -> None:
+        """See `bounced.sync.Ledger.filed`."""
+        row = self._guard(connection, visit)
+        for some in chunks(uids):
+            connection.execute(
+                update(message)
+                .where(_here(row), message.c.uid.in_(some), message.c.state == "recorded")
+                .values(state="filed")
+            )
+
+    def end(self, connection: Connection, visit: Visit, *, at: datetime, error: str | None) -> None:
+        """See `bounced.sync.Ledger.end`. Says nothing when the lease is another's by now."""
+        mine = (mailbox.c.id == visit.mailbox_id) & (mailbox.c.fence == visit.fence)
+        if connection.execute(select(mailbox.c.id).where(mine)).scalar() is None:
+            return
+        last_error = None if error is None else facts.clean(error, ERROR_LIMIT)
+        values = {"lease_owner": None, "lease_until": None, "last_error": last_error}
+        connection.execute(update(mailbox).where(mine).values(last_sync_at=at, **values))
+        this = update(run).where(run.c.id == visit.run_id)
+        if error is not None:
+            # Not finished: the next sync goes on with it, so that the brake sees the whole pass.
+            connection.execute(this.where(run.c.state == "open").values(state="failed"))
+            return
+        connection.execute(this.values(finished_at=at))
+        ended = connection.execute(this.where(run.c.state == "open").values(state="done"))
+        if ended.rowcount:
+            forget_newly_suppressed(connection, visit.run_id)
+
+    def _guard(self, connection: Connection, visit: Visit) -> RowMapping:
+        """The mailbox's row; raises LeaseLost where the fence is not ours any more.
+
+        Writers follow one another, so that in a writing transaction it stays as it is read here.
+        """
+        query = select(mailbox).where(mailbox.c.id == visit.mailbox_id)
+        row = connection.execute(query).mappings().one()
+        if row["fence"] != visit.fence:
+            raise lease_lost(row["name"])
+        return row
+
+    def _renew(self, connection: Connection, visit: Visit, **values: int) -> None:
+        until = self.database.clock(connection) + self.lease
+        mine = mailbox.c.id == visit.mailbox_id
+        connection.execute(update(mailbox).where(mine).values(lease_until=until, **values))
+
+    def _facts(
+        self,
+        connection: Connection,
+        visit: Visit,
+        row: RowMapping,
+        readings: Sequence[Reading],
+        at: datetime,
+    ) -> tuple[int, int, list[str]]:
+        """Write messages, events and judgements: new events, duplicates, addresses touched."""
+        fresh = _not_yet_recorded(connection, row, readings)
+        ids = _write_messages(connection, visit, row, fresh, at)
+        first_seen = _write_seen(connection, fresh, ids)
+        again = [r for r in fresh if first_seen[r.dedup_key] != ids[r.uid]]
+        if again:
+            connection.execute(
+                update(message)
+                .where(message.c.id == bindparam("this"))
+                .values(duplicate_of=bindparam("first")),
+                [{"this": ids[r.uid], "first": first_seen[r.dedup_key]} for r in again],
+            )
+        told = [
+            (reading, address, ordinal, bounce)
+            for reading in fresh
+            if first_seen[reading.dedup_key] == ids[reading.uid]
+            for address, (ordinal, bounce) in facts.fates(reading.conclusion).items()
+        ]
+        self._write_events(connection, visit, told, ids, at)
+        return len(told), len(again), list(dict.fromkeys(address for _, address, _, _ in told))
+
+    def _write_events(
+        self,
+        connection: Connection,
+        visit: Visit,
+        told: Sequence[tuple[Reading, str, int, Bounce]],
+        ids: Mapping[int, int],
+        at: datetime,
+    ) -> None:
+        rows = [
+            {**facts.event_row(*one), "message_id": ids[one[0].uid], "run_id": visit.run_id}
+            for one in told
+        ]
+        columns = event.c.id, event.c.dedup_key, event.c.address
+        written = standings.write_many(connection, event.insert(), rows, *columns)
+        numbers = {(key, whose): number for number, key, whose in written}
+        version = self._rules_version() if told else ""
+        judgements = [
+            {
+                **facts.judgement_row(bounce, version, at),
+                "event_id": numbers[reading.dedup_key, address],
+            }
+            for reading, address, _, bounce in told
+        ]
+        standings.write_many(connection, judgement.insert(), judgements, judgement.c.event_id)
+
+    def _rules_version(self) -> str:
+        if self.rules_version is None:
+            # Late, because the reading side has no need of the rule books.
+            from bounced.rules import RULES_VERSION  # noqa: PLC0415
+
+            self.rules_version = RULES_VERSION
+        return self.rules_version
+
+    def _standings(
+        self, connection: Connection, visit: Visit, touched: Sequence[str], at: datetime
+    ) -> tuple[int, int, int]:
+        """Rebuild the standings of the addresses touched: suppressed, released, held."""
+        occasion = standings.Occasion(at, "sync", visit.run_id)
+        newly, began, ended = 0, 0, 0
+        loaded = [standings.load(connection, some) for some in chunks(touched)] or [{}]
+        for histories in loaded:
+            newly = standings.note_newly_suppressed(
+                connection, self.judge, histories, visit.run_id, at
+            )
+        state = connection.execute(select(run.c.state).where(run.c.id == visit.run_id)).scalar_one()
+        if state == "open" and self._too_many(connection, visit, newly, loaded):
+            # The whole run waits, its earlier transactions too: nothing it said counts for now.
+            connection.execute(update(run).where(run.c.id == visit.run_id).values(state="held"))
+            everyone = standings.addresses_of_run(connection, visit.run_id)
+            standings.settle(connection, self.judge, occasion, everyone)
+            return 0, 0, newly
+        for histories in loaded:
+            more = standings.write(connection, self.judge, occasion, histories)
+            began, ended = began + more[0], ended + more[1]
+        return began, ended, newly if state == "held" else 0
+
+    def _too_many(
+        self, connection: Connection, visit: Visit, newly: int, loaded: Sequence[Any]
+    ) -> bool:
+        if newly <= self.brake.floor:
+            return False
+        if self._subscribers[0] != visit.run_id:
+            self._subscribers = (visit.run_id, standings.subscribers(connection))
+        arriving = (history for histories in loaded for history in histories.values())
+        known = self._subscribers[1] or standings.on_record(connection, arriving)
+        return brake_holds(newly, known, self.brake)
+
+
+def forget_newly_suppressed(connection: Connection, run_id: int) -> None:
+    """Once nobody waits for it any more."""
+    connection.execute(delete(newly_suppressed).where(newly_suppressed.c.run_id == run_id))
+
+
+def _free(row: RowMapping, owner: str, clock: datetime) -> bool:
+    """Whether the lease may be taken: free, run out, our own, or of a dead process on this host."""
+    holder = row["lease_owner"]
+    if holder is None or row["lease_until"] <= clock or holder == owner:
+        return True
+    host, _, pid = holder.rpartition(":")
+    if host != owner.rpartition(":")[0] or not pid.isdecimal() or int(pid) < 1:
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return True
+    except OSError:  # it lives, and is somebody else's
+        return False
+    return False
+
+
+def _run(connection: Connection, mailbox_id: int, at: datetime) -> int:
+    """The mailbox's unfinished run to go on with, else a new one."""
+    unfinished = (run.c.mailbox_id == mailbox_id) & run.c.finished_at.is_(None)
+    found = connection.execute(
+        select(run.c.id, run.c.state).where(unfinished).order_by(run.c.id.desc()).limit(1)
+    ).one_or_none()
+    if found is None:
+        opened = run.insert().values(mailbox_id=mailbox_id, started_at=at, state="open")
+        return int(connection.execute(opened.returning(run.c.id)).scalar_one())
+    if found.state == "failed":
+        connection.execute(update(run).where(run.c.id == found.id).values(state="open"))
+    return int(found.id)
+
+
+def _here(row: RowMapping) -> Any:
+    """Messages of this mailbox in its present epoch."""
+    return (message.c.mailbox_id == row["id"]) & (message.c.epoch == row["epoch"])
+
+
+def _not_yet_recorded(
+    connection: Connection, row: RowMapping, readings: Sequence[Reading]
+) -> list[Reading]:
+    by_uid = {reading.uid: reading for reading in readings}
+    query = select(message.c.uid).where(
+        _here(row), message.c.uid.in_(list(by_uid)), message.c.state.in_(DONE)
+    )
+    done = set(connection.execute(query).scalars())
+    return [reading for uid, reading in by_uid.items() if uid not in done]
+
+
+def _write_messages(
+    connection: Connection,
+    visit: Visit,
+    row: RowMapping,
+    readings: Sequence[Reading],
+    at: datetime,
+) -> dict[int, int]:
+    """The message rows, whether or not an attempt has made them; their ids by UID."""
+    if not readings:
+        return {}
+    place = {"mailbox_id": visit.mailbox_id, "epoch": row["epoch"], "run_id": visit.run_id}
+    rows = [{**place, **facts.message_row(r), "recorded_at": at} for r in readings]
+    insert = standings.upsert(connection, message)
+    key = ["mailbox_id", "epoch", "uid"]
+    values = {name: insert.excluded[name] for name in rows[0] if name not in key}
+    updating = insert.on_conflict_do_update(index_elements=key, set_=values)
+    written = standings.write_many(connection, updating, rows, message.c.uid, message.c.id)
+    return {row.uid: row.id for row in written}
+
+
+def _write_seen(
+    connection: Connection, readings: Sequence[Reading], ids: dict[int, int]
+) -> dict[str, int]:
+    """For each dedup key the message that had it first, in this batch or ever."""
+    if not readings:
+        return {}
+    keys = list(dict.fromkeys(reading.dedup_key for reading in readings))
+    query = select(seen.c.dedup_key, seen.c.message_id).where(seen.c.dedup_key.in_(keys))
+    known = {row.dedup_key: row.message_id for row in connection.execute(query)}
+    new: dict[str, int] = {}
+    for reading in readings:
+        if reading.dedup_key not in known:
+            new.setdefault(reading.dedup_key, ids[reading.uid])
+    rows = [{"dedup_key": key, "message_id": number} for key, number in new.items()]
+    standings.write_many(connection, seen.insert(), rows, seen.c.dedup_key)
+    return known | new

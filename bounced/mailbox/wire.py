@@ -1,0 +1,162 @@
+"""The stdlib's IMAP connection with an end to everything: time, bytes, lines, literals.
+
+imaplib waits as long as a byte comes now and then, and takes every literal at its word. Here a
+command has a deadline that cuts the socket from outside, and a reply has a budget.
+"""
+
+from __future__ import annotations
+
+import imaplib
+import socket
+import threading
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Iterator
+
+MIB: Final = 1024 * 1024
+_CHUNK: Final = MIB
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How long to wait (seconds) and how much to take (bytes, lines, letters).
+
+    `connect` and `read` are between two signs of life, `command` is for a whole command however
+    lively, `farewell` for LOGOUT. A letter over `letter` bytes is fetched only up to `head`.
+    A folder of more than `listing` letters is listed by windows of that many UIDs.
+    """
+
+    connect: float = 15.0
+    read: float = 60.0
+    command: float = 300.0
+    farewell: float = 5.0
+    letter: int = 25 * MIB
+    head: int = 262_144
+    literal: int = 32 * MIB  # servers that convert letters on the fly misjudge their size
+    reply: int = 64 * MIB
+    lines: int = 250_000
+    batch: int = 500  # UIDs a command: many servers take lines of 8 kB
+    batch_bytes: int = 8 * MIB
+    piece: int = 1_000
+    listing: int = 50_000
+
+
+class ExcessError(Exception):
+    """The server sent, or announced, more than the budget of the command."""
+
+
+class Cutter:
+    """Cuts a connection from outside, whatever the thread that reads it is waiting for.
+
+    It holds a duplicate of the socket: that one outlives the wrapping in TLS and may be shut
+    down while the TLS layer is at work.
+    """
+
+    def __init__(self) -> None:
+        self.fired = False
+        self._socket: socket.socket | None = None
+        self._lock = threading.Lock()
+
+    def hold(self, connection: socket.socket) -> None:
+        with self._lock:
+            self._socket = connection.dup()
+        if self.fired:
+            self.cut()
+
+    def cut(self) -> None:
+        self.fired = True
+        with self._lock, suppress(OSError):
+            if self._socket is not None:
+                self._socket.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        with self._lock:
+            if self._socket is not None:
+                self._socket.close()
+                self._socket = None
+
+    @contextmanager
+    def within(self, seconds: float) -> Iterator[None]:
+        """Cut the connection when the block is not done in time."""
+        timer = threading.Timer(seconds, self.cut)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+
+
+class Connection(imaplib.IMAP4):
+    """imaplib's connection, over TLS when a context is given, reading within a budget."""
+
+    def __init__(
+        self,
+        address: tuple[str, int],
+        limits: Limits,
+        cutter: Cutter,
+        context: ssl.SSLContext | None,
+    ) -> None:
+        self._limits = limits
+        self._cutter = cutter
+        self._context = context
+        self.allow(MIB)
+        super().__init__(*address, timeout=limits.connect)
+
+    def _create_socket(self, timeout: float | None = None) -> socket.socket:
+        connection = socket.create_connection((self.host, self.port), timeout)
+        try:
+            # literals go out in two writes; without this each waits for a delayed ACK
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self._cutter.hold(connection)
+            if self._context is None:
+                return connection
+            return self._context.wrap_socket(connection, server_hostname=self.host)
+        except BaseException:
+            connection.close()
+            raise
+
+    def allow(self, size: int) -> None:
+        """The budget of the next command's reply, in bytes; lines are counted too."""
+        self._bytes_left = size
+        self._lines_left = self._limits.lines
+
+    def read(self, size: int) -> bytes:
+        """One literal. Raises ExcessError before taking it when it is announced too big."""
+        if size > self._limits.literal:
+            raise ExcessError(f"a literal of {size} bytes")
+        self._spend(size)
+        if size <= _CHUNK:
+            return super().read(size)
+        parts = []
+        while size:
+            part = super().read(min(size, _CHUNK))
+            if not part:
+                break
+            parts.append(part)
+            size -= len(part)
+        return b"".join(parts)
+
+    def readline(self) -> bytes:
+        """One line, up to imaplib's own limit of a million bytes."""
+        line = super().readline()
+        self._lines_left -= 1
+        if self._lines_left < 0:
+            raise ExcessError(f"more than {self._limits.lines} lines in one reply")
+        self._spend(len(line))
+        return line
+
+    def _spend(self, size: int) -> None:
+        self._bytes_left -= size
+        if self._bytes_left < 0:
+            raise ExcessError("a longer reply than the command can have")
+
+    def forget(self) -> None:
+        """Drop what earlier commands left behind; news that ends the session stays."""
+        kept = ("BYE", "READ-ONLY")
+        heard = self.untagged_responses
+        self.untagged_responses = {name: heard[name] for name in kept if name in heard}

@@ -1,0 +1,369 @@
+"""What a server's answer means: replies in, verdicts out.
+
+Judgement lives in the books beside this file (TOML), one rule a piece, each with the texts that
+taught it to us; here is only the machine that reads them. Evidence is weighed in the order of the
+books: the operator's own, then what a provider is known to mean, then what the words say, then the
+enhanced status (RFC 3463), then command and reply code (RFC 5321). Within a book the first rule
+that fits wins. Two laws hold whatever a book says: a temporary reply (4xx) is never hard unless
+the rule names 4xx itself, and a code alone is never hard against words that speak of something
+else (`contraindications.toml`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Final
+
+from bounced.model import (
+    Action,
+    Bounce,
+    Conclusion,
+    EnhancedStatus,
+    Fault,
+    Kind,
+    Outcome,
+    Reason,
+    RecipientReport,
+    Reply,
+    Report,
+    Verdict,
+)
+from bounced.rules.books import (
+    Level,
+    Rule,
+    RuleError,
+    contraindications,
+    operator_rules,
+    own_rules,
+    own_version,
+    vocabulary,
+)
+from bounced.rules.folding import fold, words
+from bounced.smtp import parse_reply
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+__all__ = [
+    "RULES_VERSION",
+    "Rule",
+    "RuleError",
+    "classify",
+    "judge",
+    "matching",
+    "rulebook",
+]
+
+RULES_VERSION: Final = own_version()
+
+_IGNORANCE: Final = Verdict(
+    Outcome.SOFT,
+    Reason.UNDETERMINED,
+    Fault.UNKNOWN,
+    0.2,
+    "none/undetermined",
+    "No rule knows this answer; the address keeps the benefit of the doubt.",
+)
+
+# A `Status:` that the reporting server made up from a bare reply code is hearsay: Sendmail writes
+# 5.1.1 for every 550.
+_HEARSAY: Final = 0.75
+
+# Commands that come before anyone has named the recipient: their answers cannot condemn him.
+_BEFORE_RCPT: Final = frozenset({"CONN", "HELO", "EHLO", "STARTTLS", "AUTH", "MAIL"})
+_STAGES: Final = {
+    "but greeting failed": "CONN",
+    "but my name was rejected": "HELO",
+    "but sender was rejected": "MAIL",
+    "does not like recipient": "RCPT",
+    "failed on DATA command": "DATA",
+    "failed after I sent the message": "DATA",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Evidence:
+    """One reply, prepared once for all rules."""
+
+    said: str
+    words: str
+    code: int | None
+    status: EnhancedStatus | None
+    command: str | None
+    hosts: tuple[str, ...]
+    temporary: bool
+    contraindicated: bool
+    hearsay: bool
+
+
+def judge(report: Report, *, rules: tuple[Rule, ...] | None = None) -> Conclusion:
+    """Give each recipient of a report its verdict. Never raises.
+
+    `rules` is what `rulebook(extra)` returned; our own books where it is None.
+    """
+    return Conclusion(
+        report,
+        tuple(
+            Bounce(recipient, classify(recipient, report, rules=rules))
+            for recipient in report.recipients
+        ),
+    )
+
+
+def classify(
+    recipient: RecipientReport,
+    report: Report | None = None,
+    *,
+    rules: tuple[Rule, ...] | None = None,
+) -> Verdict:
+    """What one recipient's report means for the address. Never raises; ignorance is soft.
+
+    Only failed deliveries are judged by the books; of everything else the kind of the report, or
+    the recipient's own action, says enough (`kind/…` verdicts).
+    """
+    kind = _kind(recipient, report)
+    if kind is not None and (said := _KINDS.get(kind)) is not None:
+        return _explained(said, recipient, rules) if said.reason is Reason.DELAYED else said
+    decisive, evidence = next(_ranked(recipient, rules), (None, None))
+    if decisive is None or evidence is None:
+        return _IGNORANCE
+    return _verdict(decisive, evidence)
+
+
+def matching(
+    recipient: RecipientReport,
+    report: Report | None = None,
+    *,
+    rules: tuple[Rule, ...] | None = None,
+) -> Iterator[Rule]:
+    """Every rule that fits, the winner first; none where no delivery failed."""
+    if _kind(recipient, report) in _KINDS:
+        return
+    seen: set[str] = set()
+    for rule, _ in _ranked(recipient, rules):
+        if rule.id not in seen:
+            seen.add(rule.id)
+            yield rule
+
+
+@cache
+def rulebook(extra: tuple[Path, ...] = ()) -> tuple[Rule, ...]:
+    """All rules in order of evidence, those of the operator's books (`extra`) first.
+
+    Raises RuleError that names every mistake: unknown keys with the nearest valid one, values
+    that are none, an id used twice, and an operator's rule that loses its own example.
+    """
+    rules = (*operator_rules(extra), *own_rules())
+    lost = [
+        f"{rule.book}: rule {rule.id!r} does not win its example {example!r}"
+        for rule in rules
+        if rule.level is Level.OPERATOR
+        for example in rule.examples
+        if next(matching(example_report(rule, example), rules=rules), None) is not rule
+    ]
+    if lost:
+        raise RuleError("\n".join(lost))
+    return rules
+
+
+def example_report(rule: Rule, example: str) -> RecipientReport:
+    """The recipient report that a rule's example stands for: the reply where the rule applies."""
+    return RecipientReport(
+        address="",
+        reply=parse_reply(example, command=rule.command[0] if rule.command else None),
+        remote_mta=f"mx.{rule.provider[0]}" if rule.provider else None,
+    )
+
+
+def _ranked(
+    recipient: RecipientReport, rules: tuple[Rule, ...] | None
+) -> Iterator[tuple[Rule, _Evidence]]:
+    """Rules that fit with what they fit, best first.
+
+    A reply that quotes another is judged by itself unless it only says that time ran out, or
+    says less than the one it quotes.
+    """
+    rules = own_rules() if rules is None else rules
+    outer = _evidence(recipient, recipient.reply, recipient.best_status)
+    fitting = [(rule, outer) for rule in rules if _fits(rule, outer)]
+    quoted = recipient.reply.quoted
+    if quoted is None:
+        yield from fitting
+        return
+    inner = _evidence(recipient, quoted, quoted.status)
+    causes = [(rule, inner) for rule in rules if _fits(rule, inner)]
+    if causes and (not fitting or _says_more(causes[0][0], fitting[0][0])):
+        yield from causes
+        yield from fitting
+    else:
+        yield from fitting
+        yield from causes
+
+
+def _says_more(inner: Rule, outer: Rule) -> bool:
+    if outer.reason is Reason.EXPIRED:
+        return inner.level < Level.CODE and inner.reason is not Reason.UNDETERMINED
+    return outer.level >= Level.STATUS and inner.level < outer.level
+
+
+def _evidence(
+    recipient: RecipientReport, reply: Reply, status: EnhancedStatus | None
+) -> _Evidence:
+    names = _names(recipient)
+    spelt = words(reply.text, names=names, vocabulary=vocabulary())
+    classes = [reply.code // 100] if reply.code else []
+    classes += [reply.status.class_] if reply.status else []
+    if not classes and status is not None:
+        classes = [status.class_]
+    domain = recipient.address.rpartition("@")[2]
+    return _Evidence(
+        said=fold(reply.text),
+        words=spelt,
+        code=reply.code,
+        status=status,
+        command=reply.command or _stage(reply.text),
+        hosts=tuple(
+            name for host in (recipient.remote_mta, domain) if host and (name := _host(host))
+        ),
+        temporary=4 in classes,
+        contraindicated=any(phrase.in_words(spelt) for phrase in contraindications()),
+        hearsay=reply.status is None and reply.code is not None,
+    )
+
+
+def _stage(text: str) -> str | None:
+    """The command that was answered, in the words of qmail, which names none."""
+    return next((command for words, command in _STAGES.items() if words in text), None)
+
+
+def _host(name: str) -> str:
+    """A host as reports write it (`dns; mx1.example.com (192.0.2.1)`), bare and lower-case."""
+    bare = name.rpartition(";")[2].strip().split()
+    return bare[0].strip(".[]<>").lower() if bare else ""
+
+
+def _names(recipient: RecipientReport) -> frozenset[str]:
+    """What the mailbox is called, where that cannot be mistaken for what the server says."""
+    names = set()
+    for address in (recipient.address, recipient.original_address or ""):
+        local = fold(address.rpartition("@")[0])
+        if len(local) > 2 and local not in vocabulary() and not local.isdigit():
+            names.add(local)
+    return frozenset(names)
+
+
+def _fits(rule: Rule, evidence: _Evidence) -> bool:
+    if rule.outcome is Outcome.HARD and not _may_be_hard(rule, evidence):
+        return False
+    status = evidence.status
+    return (
+        (not rule.code or any(evidence.code in codes for codes in rule.code))
+        and (not rule.command or evidence.command in rule.command)
+        and (
+            not rule.status
+            or (status is not None and any(fixed.fits(status) for fixed in rule.status))
+        )
+        and (not rule.provider or any(_within(host, rule.provider) for host in evidence.hosts))
+        and (not rule.says or any(phrase.in_words(evidence.words) for phrase in rule.says))
+        and not any(phrase.in_words(evidence.words) for phrase in rule.unless)
+        and (not rule.mentions or any(name in evidence.said for name in rule.mentions))
+        and (rule.pattern is None or rule.pattern.search(evidence.words) is not None)
+    )
+
+
+def _may_be_hard(rule: Rule, evidence: _Evidence) -> bool:
+    if evidence.temporary and not rule.means_temporary:
+        return False
+    if evidence.command in _BEFORE_RCPT and not rule.command and rule.reason is not Reason.NULL_MX:
+        return False
+    return rule.level < Level.STATUS or not evidence.contraindicated
+
+
+def _within(host: str, domains: tuple[str, ...]) -> bool:
+    return any(host == domain or host.endswith(f".{domain}") for domain in domains)
+
+
+def _verdict(rule: Rule, evidence: _Evidence) -> Verdict:
+    sure = rule.confidence
+    if rule.level is Level.STATUS and evidence.hearsay:
+        sure = min(sure, _HEARSAY)
+    return Verdict(rule.outcome, rule.reason, rule.fault, sure, rule.id, rule.because)
+
+
+def _kind(recipient: RecipientReport, report: Report | None) -> Kind | Action | None:
+    kind = Kind.BOUNCE if report is None else report.kind
+    if kind in (Kind.BOUNCE, Kind.DELIVERY):
+        return recipient.action if recipient.action is not Action.FAILED or kind is Kind.BOUNCE else kind
+    return kind
+
+
+def _explained(
+    delayed: Verdict, recipient: RecipientReport, rules: tuple[Rule, ...] | None
+) -> Verdict:
+    """A delay with the cause in words, where the books know it."""
+    cause = next((rule for rule, _ in _ranked(recipient, rules) if rule.level < Level.CODE), None)
+    if cause is None:
+        return delayed
+    because = f"{delayed.because} So far: {cause.because}"
+    return Verdict(
+        delayed.outcome, delayed.reason, delayed.fault, delayed.confidence, delayed.rule, because
+    )
+
+
+def _nothing_failed(rule: str, reason: Reason, fault: Fault, because: str) -> Verdict:
+    return Verdict(Outcome.NONE, reason, fault, 1.0, f"kind/{rule}", because)
+
+
+_DELAYED: Final = _nothing_failed(
+    "delay",
+    Reason.DELAYED,
+    Fault.NONE,
+    "Not delivered yet; the sending server keeps trying.",
+)
+_DELIVERED: Final = _nothing_failed(
+    "delivered", Reason.DELIVERED, Fault.NONE, "The message was delivered (RFC 3464, 2.3.3)."
+)
+_KINDS: Final[dict[Kind | Action, Verdict]] = {
+    Kind.COMPLAINT: _nothing_failed(
+        "complaint",
+        Reason.COMPLAINT,
+        Fault.RECIPIENT,
+        "The recipient reported the message as spam (RFC 5965).",
+    ),
+    Kind.DELAY: _DELAYED,
+    Action.DELAYED: _DELAYED,
+    Kind.DELIVERY: _DELIVERED,
+    Action.DELIVERED: _DELIVERED,
+    Action.RELAYED: _nothing_failed(
+        "relayed",
+        Reason.RELAYED,
+        Fault.NONE,
+        "Handed to a server that sends no reports (RFC 3464, 2.3.3).",
+    ),
+    Action.EXPANDED: _nothing_failed(
+        "expanded",
+        Reason.EXPANDED,
+        Fault.NONE,
+        "Delivered to a list, which passed it on (RFC 3464, 2.3.3).",
+    ),
+    Kind.AUTO_REPLY: _nothing_failed(
+        "auto-reply",
+        Reason.AUTO_REPLY,
+        Fault.NONE,
+        "An automatic answer, such as a vacation notice (RFC 3834).",
+    ),
+    Kind.RECEIPT: _nothing_failed(
+        "receipt", Reason.MDN, Fault.NONE, "A read receipt (RFC 8098): the message arrived."
+    ),
+    Kind.CHALLENGE: _nothing_failed(
+        "challenge",
+        Reason.CHALLENGE_RESPONSE,
+        Fault.NONE,
+        "The recipient's system asks the sender to prove that a person wrote.",
+    ),
+    Kind.OTHER: _nothing_failed(
+        "other", Reason.NOT_A_BOUNCE, Fault.NONE, "Not a report about a delivery."
+    ),
+}

@@ -1,0 +1,177 @@
+"""Questions about addresses, and the operator's word on them."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from bounced.report import write_csv
+from tests.cli.conftest import HARD, process, reading, recorded
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.cli.conftest import Bounced
+
+
+def test_explain_shows_what_was_said_which_rule_judged_and_why(
+    bounced: Bounced, database: Path
+) -> None:
+    result = bounced("explain", "gone@example.com", "--db", str(database))
+    assert result.exit_code == 0
+    first = result.output.splitlines()[0]
+    assert first.startswith("gone@example.com: hard-bounced, SUPPRESSED since ")
+    assert first.endswith("for good")
+    assert "judged by test/gone (0.95): There is nobody there." in result.output
+    assert "by mx.example.net" in result.output
+    assert "active -> hard-bounced (suppressed), by sync" in result.output
+
+
+def test_nothing_that_a_server_said_reaches_the_terminal_raw(
+    bounced: Bounced, database: Path
+) -> None:
+    words = ("gone@example.com", "--db", str(database))
+    for command in (("explain", *words), ("explain", *words, "--json")):
+        output = bounced(*command).output
+        assert "\x1b" not in output
+        assert "\u202e" not in output
+    assert "\\x1b[31mno" in bounced("explain", *words).output
+    told = json.loads(bounced("explain", *words, "--json").output)
+    assert told["events"][0]["diagnostic"] == "550 \x1b[31mno\x1b[0m such \u202euser"
+
+
+def test_explain_knows_nothing_of_a_stranger_and_says_so(bounced: Bounced, database: Path) -> None:
+    result = bounced("explain", "new@example.com", "--db", str(database))
+    assert result.output == "new@example.com: nothing is on record; it may be mailed.\n"
+
+
+def test_the_address_is_found_however_its_domain_is_written(
+    bounced: Bounced, database: Path
+) -> None:
+    output = bounced("explain", "gone@EXAMPLE.com", "--db", str(database)).output
+    assert "SUPPRESSED" in output
+
+
+def test_suppressed_prints_one_address_a_line(bounced: Bounced, database: Path) -> None:
+    assert bounced("suppressed", "--db", str(database)).output == "gone@example.com\n"
+
+
+def test_suppressed_as_csv_and_json_carries_the_views_columns(
+    bounced: Bounced, database: Path
+) -> None:
+    words = ("suppressed", "--db", str(database), "--format")
+    (row,) = csv.DictReader(io.StringIO(bounced(*words, "csv").output))
+    told = json.loads(bounced(*words, "json").output)
+    assert row.keys() == told.keys()
+    assert row["address"] == told["address"] == "gone@example.com"
+    assert (row["reason"], row["expires_at"], row["rule"]) == ("user_unknown", "", "test/gone")
+    assert told["expires_at"] is None
+    assert row["since"] == told["since"]
+    assert row["since"].endswith("Z")
+
+
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r"])
+def test_only_cells_for_a_spreadsheet_get_an_apostrophe(start: str) -> None:
+    row = type("Row", (), {"address": f"{start}cmd()@example.com", "score": -1})()
+    plain, guarded = io.StringIO(), io.StringIO()
+    write_csv([row], ["address", "score"], plain)
+    write_csv([row], ["address", "score"], guarded, for_spreadsheet=True)
+    assert "'" not in plain.getvalue()
+    assert guarded.getvalue().splitlines()[1].startswith("'")
+
+
+def test_the_command_guards_spreadsheets_when_asked(bounced: Bounced) -> None:
+    path = bounced.folder / "x.db"
+    recorded(path, [reading(1, "=1+1@example.com", "no", HARD)])
+    words = ("suppressed", "--db", str(path), "--format", "csv")
+    assert "\n=1+1@example.com," in bounced(*words).output
+    assert "\n'=1+1@example.com," in bounced(*words, "--for-spreadsheet").output
+
+
+def test_check_says_who_is_on_the_list_and_exits_1(bounced: Bounced, database: Path) -> None:
+    result = bounced(
+        "suppressed", "check", "full@example.com", "gone@example.com", "--db", str(database)
+    )
+    assert result.exit_code == 1
+    first, second = result.output.splitlines()
+    assert first == "full@example.com: not suppressed"
+    assert second.startswith("gone@example.com: suppressed (user_unknown): ")
+
+
+def test_check_exits_0_when_nobody_is_on_the_list(bounced: Bounced, database: Path) -> None:
+    assert bounced("suppressed", "check", "x@example.com", "--db", str(database)).exit_code == 0
+
+
+def test_check_reads_addresses_from_standard_input(bounced: Bounced, database: Path) -> None:
+    result = bounced(
+        "suppressed",
+        "check",
+        "--json",
+        "--db",
+        str(database),
+        stdin="gone@example.com\n\nnew@example.com\n",
+    )
+    told = [json.loads(line) for line in result.output.splitlines()]
+    assert [(t["address"], t["suppressed"]) for t in told] == [
+        ("gone@example.com", True),
+        ("new@example.com", False),
+    ]
+    assert result.exit_code == 1
+
+
+def test_a_released_address_may_be_mailed_and_the_release_is_on_record(
+    bounced: Bounced, database: Path
+) -> None:
+    words = ("--db", str(database))
+    done = bounced("release", "gone@example.com", "--note", "she wrote to us", *words)
+    assert (done.exit_code, done.output) == (0, "1 address may be mailed again.\n")
+    assert bounced("suppressed", *words).output == ""
+    told = bounced("explain", "gone@example.com", *words).output
+    assert "may be mailed" in told.splitlines()[0]
+    assert ": she wrote to us" in told
+    assert "judged by test/gone" in told, "the past stays on record"
+
+
+def test_releasing_a_stranger_is_told_and_exits_1(bounced: Bounced, database: Path) -> None:
+    result = bounced("release", "gone@example.com", "gnoe@example.com", "--db", str(database))
+    assert result.exit_code == 1
+    assert "gnoe@example.com: nothing is on record" in result.stderr
+    assert "1 address may be mailed again." in result.stdout
+
+
+def test_a_database_that_is_not_there_is_not_made_by_a_question(bounced: Bounced) -> None:
+    result = bounced("suppressed", "--db", "tpyo.db")
+    assert result.exit_code == 2
+    assert "there is no database tpyo.db" in result.stderr
+    assert not (bounced.folder / "tpyo.db").exists()
+
+
+def test_the_database_of_the_configuration_is_used(bounced: Bounced, database: Path) -> None:
+    (bounced.folder / "config.toml").write_text(f'[database]\nurl = "{database.name}"\n')
+    assert bounced("suppressed").output == "gone@example.com\n"
+    assert bounced("--config", "config.toml", "suppressed").output == "gone@example.com\n"
+
+
+def test_without_configuration_the_list_says_where_it_was_looked_for(bounced: Bounced) -> None:
+    result = bounced("suppressed")
+    assert result.exit_code == 2
+    assert "looked for config.toml" in result.stderr
+    assert "bounced init" in result.stderr
+
+
+def test_a_reader_that_has_seen_enough_is_no_trouble(bounced: Bounced) -> None:
+    path = bounced.folder / "big.db"
+    recorded(
+        path, [reading(n, f"gone{n}@example.com", "no", HARD) for n in range(1, 4001)], floor=5000
+    )
+    running = process("suppressed", "--db", str(path), "--format", "csv", cwd=bounced.folder)
+    assert running.stdout is not None
+    assert running.stdout.readline().startswith("address,")
+    running.stdout.close()
+    assert running.stderr is not None
+    assert running.stderr.read() == ""
+    assert running.wait(60) == 0

@@ -1,0 +1,50 @@
+"""The schema is made and brought up to date, and commands say so when they did it."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import TYPE_CHECKING
+
+from bounced.ledger.tables import HEAD
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.cli.conftest import Bounced
+
+
+def test_upgrade_makes_a_database_and_has_nothing_to_do_the_second_time(bounced: Bounced) -> None:
+    made = bounced("db", "upgrade", "--db", "new.db")
+    assert (made.exit_code, made.output) == (0, f"The database was created at revision {HEAD}.\n")
+    again = bounced("db", "upgrade", "--db", "new.db")
+    assert again.output == f"The database is at the newest revision ({HEAD}) already.\n"
+
+
+def test_a_later_database_is_refused_by_every_command(bounced: Bounced, database: Path) -> None:
+    with sqlite3.connect(database) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    connection.close()
+    for words in (["suppressed"], ["db", "upgrade"], ["status"], ["explain", "x@example.com"]):
+        result = bounced(*words, "--db", str(database))
+        assert result.exit_code == 2, words
+        assert "Nothing was changed" in result.stderr
+
+
+def test_a_file_that_is_no_database_is_told(bounced: Bounced) -> None:
+    (bounced.folder / "x.db").write_text("this is a letter, not a database\n" * 100)
+    result = bounced("suppressed", "--db", "x.db")
+    assert result.exit_code in (2, 75)
+    assert "x.db" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_status_tells_of_each_mailbox(bounced: Bounced, database: Path) -> None:
+    output = bounced("status", "--db", str(database)).output
+    assert output.startswith("news: last emptied ")
+    assert "letters: 2 processed" in output
+
+
+def test_status_of_an_empty_ledger_says_what_to_type(bounced: Bounced) -> None:
+    bounced("db", "upgrade", "--db", "new.db")
+    output = bounced("status", "--db", "new.db").output
+    assert output == "No mailbox has been emptied yet. Type: bounced sync\n"

@@ -1,0 +1,78 @@
+"""Lists come out of many programs; what can be used is, and what cannot is told by line."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.cli.conftest import Bounced
+
+
+def imported(bounced: Bounced, data: bytes, *more: str) -> tuple[int, str, str]:
+    (bounced.folder / "list.csv").write_bytes(data)
+    result = bounced("subscribers", "import", "list.csv", "--db", "l.db", *more)
+    return result.exit_code, result.stdout, result.stderr
+
+
+def known(bounced: Bounced) -> list[tuple[str, str]]:
+    with sqlite3.connect(bounced.folder / "l.db") as connection:
+        rows = connection.execute("SELECT address, list FROM subscriber ORDER BY address, list")
+        found = [(str(address), str(name)) for address, name in rows]
+    connection.close()
+    return found
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"email\na@example.com\nb@example.com\n",
+        b"\xef\xbb\xbfName;E-Mail\r\nAnn;a@example.com\r\nBob;b@example.com\r\n",
+        b"id\tAddress\n1\ta@example.com\n2\t b@example.com \n",
+        b'"Email Address","Name"\n"a@example.com","Ann ""A"" Lee"\nb@example.com,\n',
+        b"email\ra@example.com\rb@example.com\r",
+    ],
+)
+def test_common_exports_are_understood(bounced: Bounced, data: bytes) -> None:
+    code, out, err = imported(bounced, data, "--list", "news")
+    assert (code, out, err) == (0, "2 addresses read, 2 new, 0 lines not usable.\n", "")
+    assert known(bounced) == [("a@example.com", "news"), ("b@example.com", "news")]
+
+
+def test_importing_again_adds_nothing(bounced: Bounced) -> None:
+    imported(bounced, b"email\na@example.com\n")
+    assert imported(bounced, b"email\na@example.com\nb@example.com\n")[1] == (
+        "2 addresses read, 1 new, 0 lines not usable.\n"
+    )
+    assert len(known(bounced)) == 2
+
+
+def test_bad_lines_are_told_with_their_number_and_the_rest_is_imported(bounced: Bounced) -> None:
+    data = b'email,name\nno-address,x\na@example.com,"open quote\nb@example.com,y\n,\n\xff@example.com,z\n'
+    code, out, err = imported(bounced, data)
+    assert code == 1
+    assert out == "2 addresses read, 2 new, 3 lines not usable.\n"
+    assert [line.partition(":")[0] for line in err.splitlines()] == ["line 2", "line 5", "line 6"]
+    assert [address for address, _ in known(bounced)] == ["a@example.com", "b@example.com"]
+
+
+def test_a_file_without_an_address_column_is_refused_whole(bounced: Bounced) -> None:
+    code, _, err = imported(bounced, b"name,phone\nAnn,1\n")
+    assert code == 2
+    assert "names no column email" in err
+    assert "name,phone" in err
+    assert not (bounced.folder / "l.db").exists()
+
+
+def test_a_list_can_come_from_standard_input(bounced: Bounced) -> None:
+    result = bounced("subscribers", "import", "-", "--db", "l.db", stdin="mail\na@example.com\n")
+    assert result.exit_code == 0
+    assert known(bounced) == [("a@example.com", "")]
+
+
+def test_a_missing_file_is_one_sentence(bounced: Bounced) -> None:
+    result = bounced("subscribers", "import", "none.csv", "--db", "l.db")
+    assert result.exit_code == 2
+    assert result.stderr == "none.csv: No such file or directory.\n"

@@ -1,0 +1,261 @@
+"""A private, throw-away Dovecot 2.3 on loopback, with a certificate authority of its own.
+
+    python -m tests.servers.dovecot start DIR [--port 10143] [--tls-port 10993]
+    python -m tests.servers.dovecot stop DIR
+
+Any user may log in with the password `secret`; each has an empty mailbox of their own. The CA is
+DIR/ca.pem. It touches nothing outside DIR, runs as root or as anybody, and exits with 3 when no
+Dovecot is installed (Debian: dovecot-imapd).
+"""
+
+from __future__ import annotations
+
+import argparse
+import grp
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+PASSWORD = "secret"
+STARTS_WITHIN = 15.0
+
+CONFIGURATION = """
+protocols = imap
+listen = 127.0.0.1
+base_dir = {run}
+state_dir = {where}/state
+instance_name = bounced-test-{port}
+log_path = {where}/dovecot.log
+default_internal_user = {internal}
+default_login_user = {internal}
+default_internal_group = {internal_group}
+first_valid_uid = 0
+first_valid_gid = 0
+mail_uid = {uid}
+mail_gid = {gid}
+mail_location = maildir:~/Maildir
+mail_fsync = never
+disable_plaintext_auth = no
+auth_mechanisms = plain login
+auth_failure_delay = 0 secs
+ssl = yes
+ssl_cert = <{where}/server.pem
+ssl_key = <{where}/server.key
+passdb {{
+  driver = static
+  args = password={password}
+}}
+userdb {{
+  driver = static
+  args = uid={uid} gid={gid} home={where}/mail/%n
+}}
+namespace inbox {{
+  inbox = yes
+  separator = {separator}
+  prefix = {prefix}
+}}
+protocol imap {{
+  {capability}
+}}
+service imap-login {{
+  chroot =
+  inet_listener imap {{
+    port = {port}
+  }}
+  inet_listener imaps {{
+    port = {tls_port}
+    ssl = yes
+  }}
+}}
+service anvil {{
+  chroot =
+  # or else a wrong password makes every later login from here wait up to 15 s
+  unix_listener anvil-auth-penalty {{
+    mode = 0
+  }}
+}}
+service stats {{
+  chroot =
+}}
+"""
+
+
+def installed() -> str | None:
+    """The server's program; Debian keeps it out of an ordinary user's PATH."""
+    return shutil.which("dovecot") or shutil.which("dovecot", path="/usr/sbin:/usr/local/sbin")
+
+
+@dataclass(frozen=True, slots=True)
+class Dovecot:
+    """A running server; `ca_file` is what a client needs to trust it."""
+
+    where: Path
+    port: int
+    tls_port: int
+    password: str = PASSWORD
+
+    @property
+    def ca_file(self) -> str:
+        return str(self.where / "ca.pem")
+
+    def deliver(self, user: str, letters: Iterable[bytes], folder: str = "") -> None:
+        """Put letters into a mailbox behind the server's back, as a local MTA would."""
+        maildir = self.where / "mail" / user / "Maildir" / folder
+        owner = mail_account()
+        for path in (maildir, *(maildir / part for part in ("cur", "new", "tmp"))):
+            path.mkdir(parents=True, exist_ok=True)
+        for number, letter in enumerate(letters, len(list((maildir / "new").iterdir())) + 1):
+            (maildir / "new" / f"{1_700_000_000 + number}.{number}.test").write_bytes(letter)
+        if os.geteuid() == 0:
+            for path in (self.where / "mail" / user, *(self.where / "mail" / user).rglob("*")):
+                os.chown(path, owner.pw_uid, owner.pw_gid)
+
+
+def mail_account() -> pwd.struct_passwd:
+    """Whose the mail is: Dovecot refuses to serve any as root."""
+    return pwd.getpwnam("mail") if os.geteuid() == 0 else pwd.getpwuid(os.geteuid())
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+def start(  # noqa: PLR0913
+    where: Path,
+    *,
+    port: int = 0,
+    tls_port: int = 0,
+    capability: str = "",
+    separator: str = "/",
+    prefix: str = "",
+    certificate_days: int = 2,
+    certified: str = "DNS:localhost,IP:127.0.0.1",
+) -> Dovecot:
+    """Start a server in a folder of its own; it listens when this returns.
+
+    `capability` replaces what the server says it can do after login; a negative
+    `certificate_days` gives an expired certificate; `certified` is whom it names.
+    """
+    program = installed()
+    if program is None:
+        raise FileNotFoundError("dovecot is not installed")
+    where = where.resolve()
+    server = Dovecot(where, port or free_port(), tls_port or free_port())
+    shutil.rmtree(where / "run", ignore_errors=True)  # a stale socket there delays the first login
+    for name in ("run", "state", "mail"):
+        (where / name).mkdir(parents=True, exist_ok=True)
+    owner, me = mail_account(), pwd.getpwuid(os.geteuid())
+    os.chown(where / "mail", owner.pw_uid, owner.pw_gid)
+    root = os.geteuid() == 0
+    certify(where, certificate_days, certified)
+    (where / "dovecot.conf").write_text(
+        CONFIGURATION.format(
+            where=where,
+            run=where / "run",
+            port=server.port,
+            tls_port=server.tls_port,
+            internal="dovecot" if root else me.pw_name,
+            internal_group="dovecot" if root else grp.getgrgid(me.pw_gid).gr_name,
+            uid=owner.pw_uid,
+            gid=owner.pw_gid,
+            password=PASSWORD,
+            separator=separator,
+            prefix=prefix,
+            capability=f"imap_capability = {capability}" if capability else "",
+        )
+    )
+    with (where / "stdout.log").open("ab") as out:
+        process = subprocess.Popen(
+            [program, "-F", "-c", str(where / "dovecot.conf")],
+            stdout=out,
+            stderr=out,
+            start_new_session=True,
+        )
+    (where / "pid").write_text(str(process.pid))
+    process.returncode = 0  # it outlives us when started from the command line; stop() ends it
+    for listening in (server.port, server.tls_port):
+        _await(listening, where)
+    return server
+
+
+def stop(where: Path) -> None:
+    """End the server in that folder and wait until it is gone."""
+    pid = int((where / "pid").read_text())
+    try:
+        os.kill(pid, signal.SIGTERM)
+    except ProcessLookupError:
+        return
+    for _ in range(200):
+        try:
+            ended, _ = os.waitpid(pid, os.WNOHANG)
+        except ChildProcessError:
+            ended = 0 if Path(f"/proc/{pid}").exists() else pid
+        if ended:
+            return
+        time.sleep(0.05)
+
+
+def certify(where: Path, days: int, names: str) -> None:
+    """A certificate authority, and a server certificate for some names from it."""
+    (where / "names.cnf").write_text(f"subjectAltName={names}\n")
+    key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
+    _openssl(where, "req", "-x509", *key, "-days", "3", "-subj", "/CN=bounced test CA",
+             "-addext", "keyUsage=critical,keyCertSign,cRLSign", "-keyout", "ca.key", "-out", "ca.pem")  # fmt: skip
+    _openssl(
+        where, "req", *key, "-subj", "/CN=localhost", "-keyout", "server.key", "-out", "server.csr"
+    )
+    _openssl(where, "x509", "-req", "-in", "server.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial",
+             "-days", str(days), "-extfile", "names.cnf", "-out", "server.pem")  # fmt: skip
+
+
+def _openssl(where: Path, *words: str) -> None:
+    subprocess.run(["openssl", *words], cwd=where, check=True, capture_output=True)
+
+
+def _await(port: int, where: Path) -> None:
+    end = time.monotonic() + STARTS_WITHIN
+    while time.monotonic() < end:
+        try:
+            socket.create_connection(("127.0.0.1", port), 0.5).close()
+        except OSError:
+            time.sleep(0.05)
+        else:
+            return
+    raise TimeoutError((where / "stdout.log").read_text() or f"dovecot does not listen on {port}")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("command", choices=("start", "stop"))
+    parser.add_argument("where", type=Path)
+    parser.add_argument("--port", type=int, default=10143)
+    parser.add_argument("--tls-port", type=int, default=10993)
+    chosen = parser.parse_args()
+    if chosen.command == "stop":
+        stop(chosen.where)
+        return 0
+    try:
+        server = start(chosen.where, port=chosen.port, tls_port=chosen.tls_port)
+    except FileNotFoundError as problem:
+        print(problem, file=sys.stderr)  # noqa: T201
+        return 3
+    print(f"imaps://127.0.0.1:{server.tls_port} imap://127.0.0.1:{server.port} {server.ca_file}")  # noqa: T201
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
