@@ -16,6 +16,7 @@ from bounced.reading import quarantined, read_letter
 if TYPE_CHECKING:
     from datetime import datetime
     from multiprocessing.connection import Connection
+    from pathlib import Path
 
     from bounced.model import Letter, Reading
 
@@ -24,11 +25,11 @@ MEMORY_BYTES: Final = 1_500_000_000
 PATIENCE_SECONDS: Final = 60
 
 
-def read_in_child(letter: Letter, at: datetime) -> Reading:
+def read_in_child(letter: Letter, at: datetime, books: tuple[Path, ...] = ()) -> Reading:
     """Read one letter apart; quarantined with the evidence if the child dies of it."""
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
-    child = context.Process(target=_read, args=(sender, letter, at), daemon=True)
+    child = context.Process(target=_read, args=(sender, letter, at, books), daemon=True)
     child.start()
     sender.close()
     reading: Reading | None = None
@@ -48,8 +49,8 @@ def read_in_child(letter: Letter, at: datetime) -> Reading:
     return quarantined(letter, at, f"poison: the reader died of it (exit {child.exitcode})")
 
 
-def _read(sender: Connection, letter: Letter, at: datetime) -> None:
+def _read(sender: Connection, letter: Letter, at: datetime, books: tuple[Path, ...]) -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
-    sender.send(read_letter(letter, at))
+    sender.send(read_letter(letter, at, books))
     sender.close()

@@ -32,6 +32,11 @@ MAX_HEADERS: Final = 1_000
 MAX_PARTS: Final = 200
 MAX_DEPTH: Final = 20
 MAX_BOUNDARY: Final = 200
+MAX_MULTIPARTS: Final = 100  # beyond these flanker is not asked either
+MAX_BOUNDARY_LINES: Final = 5_000
+
+UNCLOSED: Final = "closing boundary missing"
+CUT: Final = "cut off in the middle of a line"
 
 Headers = tuple[tuple[str, str], ...]
 
@@ -149,11 +154,13 @@ def read(raw: bytes, *, truncated: bool = False) -> Message:
         root = Part(headers, body, "multipart/mixed")
         leaves = _leaves(root, _guessed_boundary(body), problems)
     elif content_type.startswith("multipart/"):
+        boundary = _first(parameters, "boundary")
+        if boundary and f"--{boundary}--".encode("latin-1", "replace") not in body:
+            problems.append(UNCLOSED if data.endswith(b"\n") else CUT)
         leaves = _ask_flanker(data)
-        if leaves is not None:
-            reader = "flanker"
-        else:
-            leaves = _leaves(root, _first(parameters, "boundary"), problems)
+        reader = "plain" if leaves is None else "flanker"
+        if leaves is None:
+            leaves = _leaves(root, boundary, problems)
     return Message(
         headers, tuple(leaves or [root]), content_type, parameters, tuple(problems), reader
     )
@@ -265,6 +272,8 @@ def _ask_flanker(data: bytes) -> list[Part] | None:
     """The leaves as flanker sees them; None where it declines or is better not asked."""
     if len(data) > MAX_FLANKER_BYTES or data.count(b"\n") > MAX_LINES:
         return None
+    if data.count(b"ultipart/") > MAX_MULTIPARTS or data.count(b"\n--") > MAX_BOUNDARY_LINES:
+        return None
     try:
         root = _flanker_mime().from_string(data.decode("latin-1"))
         leaves = list(_flanker_leaves(root))
@@ -309,7 +318,7 @@ def _leaves(root: Part, boundary: str, problems: list[str]) -> list[Part]:
         if not part.content_type.startswith("multipart/"):
             leaves.append(part)
             continue
-        pieces = _pieces(part.body, mark or _guessed_boundary(part.body), problems)
+        pieces = _pieces(part.body, mark or _guessed_boundary(part.body))
         if depth >= MAX_DEPTH or pieces is None:
             problems.append(
                 "nesting over the limit" if depth >= MAX_DEPTH else "no usable boundary"
@@ -325,7 +334,7 @@ def _leaves(root: Part, boundary: str, problems: list[str]) -> list[Part]:
     return leaves
 
 
-def _pieces(body: bytes, boundary: str, problems: list[str]) -> list[bytes] | None:
+def _pieces(body: bytes, boundary: str) -> list[bytes] | None:
     """The bodies between boundary lines (RFC 2046, 5.1.1); None where there is no boundary."""
     if not boundary or len(boundary) > MAX_BOUNDARY:
         return None
@@ -339,8 +348,6 @@ def _pieces(body: bytes, boundary: str, problems: list[str]) -> list[bytes] | No
             break
         end = lines[at + 1].start() - 1 if at + 1 < len(lines) else len(body)
         pieces.append(body[line.end() : max(end, line.end())])
-    else:
-        problems.append("closing boundary missing")
     return pieces
 
 

@@ -8,19 +8,23 @@ from typing import TYPE_CHECKING
 from bounced import message
 from bounced.decode import decode
 from bounced.model import Conclusion, Destination, Kind, Reading, Report
-from bounced.rules import judge
+from bounced.rules import judge, rulebook
 
 if TYPE_CHECKING:
     from datetime import datetime
+    from pathlib import Path
 
     from bounced.model import Letter
 
 
-def read_letter(letter: Letter, at: datetime) -> Reading:
-    """Read and judge one letter. Never raises for bad mail: what cannot be read is quarantined."""
+def read_letter(letter: Letter, at: datetime, books: tuple[Path, ...] = ()) -> Reading:
+    """Read and judge one letter. Never raises for bad mail: what cannot be read is quarantined.
+
+    `books` are the operator's own rule books, asked before ours; they have been checked before.
+    """
     try:
         report = decode(message.read(letter.raw, truncated=letter.truncated))
-        conclusion = judge(report)
+        conclusion = judge(report, rules=rulebook(books))
     except Exception as problem:  # noqa: BLE001 - the last net: a bug of ours must not lose mail
         trouble = f"unreadable: {type(problem).__name__}"
         return quarantined(letter, at, trouble)

@@ -125,7 +125,10 @@ def _quoted(text: str, at: int) -> Reply | None:
 _CJK = r"\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff"
 _SPECIAL = r"\s<>()\[\]\\,;:@\"'`|\x00-\x1f\x7f-\x9f，。、；：「」『』（）！？"
 # East Asian text has no spaces: a name of ASCII letters begins where they begin
-_ATOM = rf"(?:[^{_SPECIAL}{_CJK}]|(?<=[^\s<(\"'\[])'(?=[^\s>)\"'])){{1,64}}|[{_CJK}]{{1,30}}[\d._-]{{0,30}}"
+_ATOM = (
+    rf"(?:[^{_SPECIAL}{_CJK}]|(?<=[^\s<(\"'\[])'(?=[^\s>)\"'])){{1,64}}"
+    rf"|[{_CJK}]{{1,30}}[\d._-]{{0,30}}"
+)
 _LOCAL = rf"(?:\"[^\"\r\n]{{1,64}}\"|{_ATOM})"
 _ASCII = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,62})?"
 _DOMAIN = (
@@ -133,7 +136,8 @@ _DOMAIN = (
     rf"|[^\W_]{{1,63}}(?:[\w\-]{{0,62}})?(?:\.[\w\-]{{1,63}}){{0,10}}"
     r"|\[[\dA-Fa-f.:IPv]{2,45}\])"
 )
-ADDRESS: Final = re.compile(rf"{_LOCAL}@{_DOMAIN}")
+# not the tail of something longer: a name of 65 letters is no name of 64
+ADDRESS: Final = re.compile(rf"(?<![A-Za-z0-9.+_%=@-]){_LOCAL}@{_DOMAIN}(?![\w.-]{{0,255}}@)")
 _PLAIN: Final = re.compile(rf"^{_LOCAL}@{_DOMAIN}$")
 
 

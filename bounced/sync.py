@@ -21,6 +21,7 @@ from bounced.reading import read_letter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from bounced.model import Kind, Letter, Reading, Recorded, Visit
 
@@ -138,10 +139,15 @@ def sync(  # noqa: PLR0913 - the story has this many characters
     *,
     owner: str,
     batch: int = 200,
+    books: tuple[Path, ...] = (),
     stop: Callable[[], bool] = lambda: False,
     clock: Callable[[], datetime] = now,
 ) -> Tally:
-    """Empty one mailbox into the ledger. Raises what mailbox and ledger raise; both stay whole."""
+    """Empty one mailbox into the ledger. Raises what mailbox and ledger raise; both stay whole.
+
+    `books` are the operator's own rule books; `stop` is asked between batches.
+    """
+    read = _reader(books, clock)
     visit = ledger.begin(mailbox.name, owner=owner, at=clock())
     if visit is None:
         raise LeaseTakenError(mailbox.name)
@@ -159,7 +165,7 @@ def sync(  # noqa: PLR0913 - the story has this many characters
                 if stop():
                     tally.stopped = True
                     break
-                _one_batch(mailbox, ledger, observer, visit, some, tally, clock)
+                _one_batch(mailbox, ledger, observer, visit, some, tally, read, clock)
             if tally.stopped:
                 break
         # a pass that was stopped goes on as the same run, so that the brake counts it as one
@@ -173,6 +179,18 @@ def sync(  # noqa: PLR0913 - the story has this many characters
     return tally
 
 
+def _reader(
+    books: tuple[Path, ...], clock: Callable[[], datetime]
+) -> Callable[[Letter, int], Reading]:
+    """How letters are read: here, or apart once they have met too many crashes."""
+
+    def read(letter: Letter, attempts: int) -> Reading:
+        apart = attempts > TRUSTED_ATTEMPTS
+        return (read_in_child if apart else read_letter)(letter, clock(), books)
+
+    return read
+
+
 def _one_batch(  # noqa: PLR0913, PLR0917 - one step of the story, with all its characters
     mailbox: Mailbox,
     ledger: Ledger,
@@ -180,6 +198,7 @@ def _one_batch(  # noqa: PLR0913, PLR0917 - one step of the story, with all its 
     visit: Visit,
     uids: Sequence[int],
     tally: Tally,
+    read: Callable[[Letter, int], Reading],
     clock: Callable[[], datetime],
 ) -> None:
     attempts = ledger.attempt(visit, uids)
@@ -187,8 +206,7 @@ def _one_batch(  # noqa: PLR0913, PLR0917 - one step of the story, with all its 
     readings: list[Reading] = []
     for letter in mailbox.fetch(uids):
         failpoint("fetched")
-        apart = attempts[letter.uid] > TRUSTED_ATTEMPTS
-        reading = read_in_child(letter, clock()) if apart else read_letter(letter, clock())
+        reading = read(letter, attempts[letter.uid])
         failpoint("parsed")
         observer.concluded(reading)
         readings.append(reading)

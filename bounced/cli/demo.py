@@ -99,7 +99,8 @@ def _next_commands(address: str, letter: Path) -> Iterator[str]:
     yield f"{program} suppressed --format csv --db {DATABASE}"
     yield f"{program} release {shlex.quote(address)} --note 'wrote to us' --db {DATABASE}"
     yield f"{program} parse {shlex.quote(_near(letter))}"
-    yield f"{program} init"
+    if not Path("config.toml").exists():
+        yield f"{program} init"
 
 
 def _program() -> str:

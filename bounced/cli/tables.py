@@ -17,7 +17,7 @@ PLAIN_WIDTH = 150
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title: str = "") -> None:
-    """One row a line: what is too long for it is cut in the last column, with an ellipsis."""
+    """One row a line: what is too long is cut, the widest columns first, with an ellipsis."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
@@ -25,7 +25,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title:
 
     table = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for column in columns:
-        table.add_column(column, no_wrap=column != columns[-1])
+        table.add_column(column)
     for row in rows:
         table.add_row(*(Text(cell(one), no_wrap=True, overflow="ellipsis") for one in row))
     width = None if sys.stdout.isatty() else PLAIN_WIDTH

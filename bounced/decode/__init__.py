@@ -17,11 +17,12 @@ from bounced.decode import (
 )
 from bounced.decode.notice import Surroundings
 from bounced.decode.original import addresses_in, cut, received_for, returned_fields, returned_of
+from bounced.message import CUT
 from bounced.model import Action, Kind, RecipientReport, Report
 from bounced.smtp import ADDRESS, parse_reply, verp_recipient
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from bounced.message import Headers, Message
 
@@ -65,7 +66,14 @@ def _structured(message: Message, said: str, fields: Headers) -> Report | None:
     if status is None:
         return None
     around = _surroundings(message, fields)
-    recipients = [_enriched(r, said) for r in rfc3464.recipients(status)]
+    cut_here = CUT in message.problems and message.parts[-1].content_type in rfc3464.TYPES
+    named = rfc3464.recipients(status, complete=not cut_here)
+    mailed = _lower(addresses_in(fields, "to", "cc")) - _lower(addresses_in(fields, "return-path"))
+    # who writes to themselves may bounce to themselves; else the sender is no recipient
+    theirs = [r for r in named if r.address.lower() not in around.never - mailed]
+    recipients = _enriched(theirs, said)
+    if named and not recipients:
+        return None  # nobody but the sender: never ours to act on
     if not recipients:
         found = notice.recipients(said, around)
         if not found:
@@ -109,28 +117,34 @@ def kind_of(recipients: Sequence[RecipientReport]) -> Kind:
     return Kind.DELAY if Action.DELAYED in actions else Kind.DELIVERY
 
 
-def _enriched(recipient: RecipientReport, said: str) -> RecipientReport:
+def _enriched(recipients: Sequence[RecipientReport], said: str) -> list[RecipientReport]:
     """Where the report keeps less than the words beside it say, take the words' answer."""
-    if recipient.action in (Action.DELIVERED, Action.RELAYED, Action.EXPANDED):
-        return recipient
+    lines = said.split("\n")
+    answers = list(notice.transcript(lines))
+    silent = [r for r in recipients if r.reply.code is None and r.action not in _WENT]
+    names = [a for r in silent for a in (r.address, r.original_address) if a]
+    beside = notice.recipients(said, Surroundings(failed=tuple(names))) if names else []
+    by_name = {r.address.lower(): r for r in beside if r.reply.text}
+    return [_with_words(r, answers, by_name) for r in recipients]
+
+
+_WENT = (Action.DELIVERED, Action.RELAYED, Action.EXPANDED)
+
+
+def _with_words(
+    recipient: RecipientReport, answers: Sequence[str], by_name: Mapping[str, RecipientReport]
+) -> RecipientReport:
     reply = recipient.reply
     if reply.text and reply.code:
-        longer = next(
-            (t for t in notice.transcript(said.split("\n")) if _continues(t, reply.text)), None
-        )
+        longer = next((text for text in answers if _continues(text, reply.text)), None)
         if longer is None:
             return recipient
         full = parse_reply(longer)
-        return replace(
-            recipient, reply=replace(reply, text=full.text, command=full.command or reply.command)
-        )
-    names = (recipient.address, recipient.original_address or recipient.address)
-    wanted = Surroundings(failed=tuple(dict.fromkeys(names)))
-    beside = [r for r in notice.recipients(said, wanted) if r.reply.text]
-    if not beside:
-        return recipient
-    other = max(beside, key=lambda r: (r.reply.code is not None, len(r.reply.text)))
-    if reply.text and other.reply.code is None:
+        whole = replace(reply, text=full.text, command=full.command or reply.command)
+        return replace(recipient, reply=whole)
+    names = (recipient.address.lower(), (recipient.original_address or "").lower())
+    other = next((by_name[name] for name in names if name in by_name), None)
+    if other is None or (reply.text and other.reply.code is None):
         return recipient
     return replace(
         recipient, reply=other.reply, remote_mta=recipient.remote_mta or other.remote_mta

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from bounced.decode.words import alternatives, pattern
@@ -221,15 +222,25 @@ def _inline(lines: list[str]) -> Iterator[_Place]:
         if "@" not in line or pattern("company").search(line):
             continue
         for found in _INLINE.finditer(line):
-            yield _Place(found["address"], number, line)
+            if _whole_word(line, found.start("address"), found["address"]):
+                yield _Place(found["address"], number, line)
+
+
+def _whole_word(line: str, start: int, address: str) -> bool:
+    """In the middle of a sentence: a full domain, and all that the angle brackets hold."""
+    opened = line.rfind("<", 0, start)
+    inside = opened > line.rfind(">", 0, start)
+    alone = line[opened + 1 : start].strip().removeprefix("mailto:") == ""
+    return "." in address.rpartition("@")[2] and (alone or not inside)
 
 
 def _anywhere(lines: list[str]) -> Iterator[_Place]:
     for number, line in enumerate(lines):
         if "@" not in line or pattern("company").search(line):
             continue
-        for address in ADDRESS.findall(line)[:20]:
-            yield _Place(address, number, line)
+        for found in islice(ADDRESS.finditer(line), 20):
+            if _whole_word(line, found.start(), found[0]):
+                yield _Place(found[0], number, line)
 
 
 # --- what was said ---

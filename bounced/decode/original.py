@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from bounced.decode.words import pattern
 from bounced.message import returned_headers
 from bounced.model import Returned
-from bounced.smtp import ADDRESS
+from bounced.smtp import is_address
 from bounced.text import decode_words
 
 if TYPE_CHECKING:
@@ -85,9 +85,20 @@ def returned_of(fields: Headers) -> Returned:
 
 
 def addresses_in(fields: Headers, *names: str) -> list[str]:
-    """Addresses in header fields of those names, in order, each once."""
-    found = (a for k, v in fields if k in names for a in ADDRESS.findall(v[:20_000]))
-    return list(dict.fromkeys(found))
+    """Addresses in header fields of those names, in order, each once.
+
+    A name before angle brackets is anybody's word, and a piece that is no address yields none.
+    """
+    pieces = (p for k, v in fields if k in names for p in v[:20_000].replace(";", ",").split(","))
+    found = (_bracketed(piece) for piece in pieces)
+    return list(dict.fromkeys(address for address in found if is_address(address)))
+
+
+def _bracketed(piece: str) -> str:
+    piece = piece.strip()
+    if "<" in piece:
+        return piece[piece.rfind("<") + 1 :].partition(">")[0].strip()
+    return piece.partition("(")[0].strip().strip("\"'")
 
 
 _FOR = re.compile(r"\bfor\s+<?([^\s<>;]{1,320})>?\s*;")
@@ -97,6 +108,6 @@ def received_for(fields: Headers) -> list[str]:
     """Whom the last server to take the returned message took it for (Received: … for <…>)."""
     for name, value in fields:
         found = _FOR.search(value[:4_000]) if name == "received" else None
-        if found and ADDRESS.fullmatch(found[1]):
+        if found and is_address(found[1]):
             return [found[1]]
     return []

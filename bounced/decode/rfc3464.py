@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
+from bounced.message import mailbox_of
 from bounced.model import Action, RecipientReport, Reply
 from bounced.smtp import ADDRESS, find_status, is_address, parse_reply
 
@@ -90,8 +91,15 @@ _KNOWN = {
 }  # fmt: skip
 
 
-def recipients(text: str) -> list[RecipientReport]:
-    """One report for each recipient named; an address twice is one (the later word stands)."""
+def recipients(text: str, *, complete: bool = True) -> list[RecipientReport]:
+    """One report for each recipient named; an address twice is one (the later word stands).
+
+    `complete` is False where the message ends too early: then the last line may be cut in the
+    middle, and an address there is nobody's.
+    """
+    if not complete:
+        before, _, last = text.rstrip().rpartition("\n")
+        text = before if "-recipient" in last.lower() else text
     found: dict[str, RecipientReport] = {}
     pending: Group = {}
     for group in groups(text):
@@ -154,28 +162,28 @@ _ESCAPED = re.compile(r"\\x\{([0-9A-Fa-f]{2,6})\}")
 
 def address_in(value: str) -> str | None:
     """The mailbox of a recipient field, without its address type; None if none stands there."""
-    value = value.replace("\n", " ").strip()
-    if not value:
+    if _FOLDED_QUOTE.search(value):
         return None
+    value = value.replace("\n", " ").strip()
     if "\\x{" in value:  # utf-8-addr-xtext, RFC 6533 3
         value = _ESCAPED.sub(_point, value)
     kind, semicolon, rest = value.partition(";")
-    rest = rest if semicolon and "@" not in kind else value
-    rest = rest.strip().strip("<>").strip()
+    rest = (rest if semicolon and "@" not in kind else value).strip()
     if rest.lower().startswith(("rfc822;", "smtp:", "mailto:")):
         rest = rest[7:].strip()
-    if is_address(rest) or _ODD.fullmatch(rest):
-        return rest
-    found = ADDRESS.search(rest)
-    if found is None:
-        return None
-    after = rest[found.end() : found.end() + 1]
-    # a name cut short is no address: something must end it
-    return (
-        found[0]
-        if after in ("", ">", " ", ")", ",", ";", "\t", '"', "]", "(", "<", ".", ":")
-        else None
-    )
+    bare = rest.removeprefix("<").partition(">")[0].strip() if rest.startswith("<") else rest
+    if is_address(bare) or _ODD.fullmatch(bare):
+        return bare
+    if "<" in rest:  # a display name before it, which is anybody's word
+        inner = rest[rest.rfind("<") + 1 :].partition(">")[0].strip()
+        return inner if is_address(inner) else mailbox_of(rest)
+    found = ADDRESS.match(bare)
+    # a comment may follow; an address that only ends so was cut out of something longer
+    return found[0] if found and bare[found.end() : found.end() + 1] in _ENDS else None
+
+
+_FOLDED_QUOTE = re.compile(r'"[^"\n]{0,200}\n[^"]{0,200}"')
+_ENDS = ("", " ", ")", ",", ";", "\t", '"', "]", "(", ".", ":")
 
 
 def _point(match: re.Match[str]) -> str:

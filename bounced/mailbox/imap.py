@@ -12,7 +12,7 @@ import logging
 import re
 import ssl
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -28,8 +28,9 @@ from bounced.mailbox import (
     MailboxSettings,
     MailboxTemporary,
 )
+from bounced.mailbox.records import Record, accept
 from bounced.mailbox.trouble import BUSY_CODES, LOGIN_KEYS, TLS_CHOICES, Scene, response_code, sort
-from bounced.mailbox.wire import MIB, Connection, Cutter, ExcessError, Limits
+from bounced.mailbox.wire import MIB, Connection, Cutter, Limits
 from bounced.model import Destination, Letter
 from bounced.text import safe
 
@@ -43,7 +44,7 @@ log = logging.getLogger(__name__)
 DONE: Final = "$BouncedDone"
 _HIGHEST_UID: Final = 2**32 - 1
 
-Record = dict[bytes, Any]
+_parse = partial(parse_fetch_response, normalise_times=False, uid_is_key=False)
 
 
 class RefusedError(Exception):
@@ -421,17 +422,16 @@ class ImapMailbox:
         """
         for low, high in self._windows():
             # UNDELETED: without MOVE and UIDPLUS a filed letter stays behind, marked so
-            wanted = f"UID {low}:{high}" + self._unmarked()
-            uids = iter(
-                sorted(uid for uid in self._search(wanted, "listing letters") if uid >= low)
+            last = "*" if high == _HIGHEST_UID else high
+            found = self._search(f"UID {low}:{last}{self._unmarked()}", "listing letters")
+            yield from _pieces(
+                sorted(uid for uid in found if low <= uid <= high), self._limits.piece
             )
-            while piece := list(islice(uids, self._limits.piece)):
-                yield piece
 
-    def _windows(self) -> Iterator[tuple[int, int | str]]:
+    def _windows(self) -> Iterator[tuple[int, int]]:
         """Ranges of UIDs, each with no more letters than a reply line can name."""
         if self._exists <= self._limits.listing:
-            yield 1, "*"
+            yield 1, _HIGHEST_UID
             return
         low = min(self._search("1", "looking for the first letter"), default=1)
         last = max(self._search("*", "looking for the last letter"), default=0)
@@ -479,8 +479,7 @@ class ImapMailbox:
         """
         for batch in _pieces(uids, self._limits.batch):
             sizes = {
-                uid: size if isinstance(size := record.get(b"RFC822.SIZE"), int) else 0
-                for uid, record in self._records(batch, "RFC822.SIZE").items()
+                uid: record.size or 0 for uid, record in self._records(batch, "RFC822.SIZE").items()
             }
             for group in self._groups([uid for uid in batch if uid in sizes], sizes):
                 yield from self._letters(group, whole=sizes[group[0]] <= self._limits.letter)
@@ -513,14 +512,13 @@ class ImapMailbox:
             if uid not in records:
                 continue
             record = records.pop(uid)
-            if not _body(record):
-                record = self._records([uid], items).get(uid, {})
-            body = _body(record)
-            if not body:
+            if not record.body:
+                record = self._records([uid], items).get(uid, Record())
+            if not record.body:
                 log.warning("letter came without a body mailbox=%s uid=%d", self.name, uid)
                 continue
-            cut = not whole and len(body) >= self._limits.head
-            yield Letter(uid, body, _utc(record.get(b"INTERNALDATE")), truncated=cut)
+            cut = not whole and len(record.body) >= self._limits.head
+            yield Letter(uid, record.body, record.received_at, truncated=cut)
 
     def _records(self, uids: Sequence[int], items: str) -> dict[int, Record]:
         """What the server says of each UID; a refused batch is asked for again by halves."""
@@ -535,7 +533,7 @@ class ImapMailbox:
                 refusal = self._scene.quote(no)
             else:
                 self._see_same_folder()
-                return _accepted(data, frozenset(uids), self._scene.server)
+                return accept(data, frozenset(uids), self._scene.server, _parse)
         if len(uids) == 1:
             log.warning("letter refused mailbox=%s uid=%d said=%s", self.name, uids[0], refusal)
             return {}
@@ -656,68 +654,6 @@ def server_name(name: str, prefix: str, delimiter: str | None, known: Iterable[s
     if any(space and name.startswith(space) for space in known):
         return name
     return prefix + name
-
-
-def _accepted(data: Iterable[Any], asked: frozenset[int], server: str) -> dict[int, Record]:
-    """Records by the UID that each itself names; never by place or sequence number.
-
-    Raises MailboxProtocol when a record with content names no UID, or when two bodies for one
-    UID differ. Records nobody asked for (changes of flags, other letters) are passed over.
-    """
-    records: dict[int, Record] = {}
-    for response in _responses(data):
-        for record in parse_fetch_response(
-            response, normalise_times=False, uid_is_key=False
-        ).values():
-            uid = record.get(b"UID")
-            if uid is None:
-                if _has_content(record):
-                    raise MailboxProtocol(f"{server} sent a letter without saying which one it is.")
-                continue
-            if uid not in asked:
-                continue
-            known = records.setdefault(uid, {})
-            first, second = _body(known), _body(record)
-            if first is not None and second is not None and first != second:
-                raise MailboxProtocol(f"{server} sent two different letters under one number.")
-            known.update(record)
-    return records
-
-
-def _responses(data: Iterable[Any]) -> Iterator[list[Any]]:
-    """Imaplib's flat list cut into single FETCH responses: tuples, then the line that ends it."""
-    response: list[Any] = []
-    for part in data:
-        if part is None:
-            continue
-        response.append(part)
-        if isinstance(part, bytes):
-            yield response
-            response = []
-    if response:
-        raise ExcessError("a letter without an end")
-
-
-def _has_content(record: Record) -> bool:
-    return any(name.startswith(b"BODY") or name == b"RFC822.SIZE" for name in record)
-
-
-def _body(record: Record) -> bytes | None:
-    """The letter in a record: None where the server sent none."""
-    for name in (b"BODY[]", b"BODY[]<0>"):
-        body = record.get(name)
-        if isinstance(body, bytes):
-            return body
-    return None
-
-
-def _utc(received: object) -> datetime | None:
-    if not isinstance(received, datetime) or received.tzinfo is None:
-        return None
-    try:
-        return received.astimezone(UTC)
-    except (OverflowError, ValueError):
-        return None
 
 
 def _unopenable(problem: Exception, folder: str, scene: Scene) -> MailboxError:

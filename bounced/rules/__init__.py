@@ -40,6 +40,7 @@ from bounced.rules.books import (
     vocabulary,
 )
 from bounced.rules.folding import fold, words
+from bounced.rules.index import index_of
 from bounced.smtp import parse_reply
 
 if TYPE_CHECKING:
@@ -187,13 +188,13 @@ def _ranked(
     """
     rules = own_rules() if rules is None else rules
     outer = _evidence(recipient, recipient.reply, recipient.best_status)
-    fitting = [(rule, outer) for rule in rules if _fits(rule, outer)]
     quoted = recipient.reply.quoted
     if quoted is None:
-        yield from fitting
+        yield from _fitting(rules, outer)
         return
+    fitting = list(_fitting(rules, outer))
     inner = _evidence(recipient, quoted, quoted.status)
-    causes = [(rule, inner) for rule in rules if _fits(rule, inner)]
+    causes = list(_fitting(rules, inner))
     if causes and (not fitting or _says_more(causes[0][0], fitting[0][0])):
         yield from causes
         yield from fitting
@@ -202,15 +203,20 @@ def _ranked(
         yield from causes
 
 
+def _fitting(rules: tuple[Rule, ...], evidence: _Evidence) -> Iterator[tuple[Rule, _Evidence]]:
+    speaking = index_of(rules).speaking(evidence.words)
+    for rule in rules:
+        if (not rule.says or rule in speaking) and _fits(rule, evidence):
+            yield rule, evidence
+
+
 def _says_more(inner: Rule, outer: Rule) -> bool:
     if outer.reason is Reason.EXPIRED:
         return inner.level < Level.CODE and inner.reason is not Reason.UNDETERMINED
     return outer.level >= Level.STATUS and inner.level < outer.level
 
 
-def _evidence(
-    recipient: RecipientReport, reply: Reply, status: EnhancedStatus | None
-) -> _Evidence:
+def _evidence(recipient: RecipientReport, reply: Reply, status: EnhancedStatus | None) -> _Evidence:
     names = _names(recipient)
     spelt = words(reply.text, names=names, vocabulary=vocabulary())
     classes = [reply.code // 100] if reply.code else []
@@ -266,7 +272,6 @@ def _fits(rule: Rule, evidence: _Evidence) -> bool:
             or (status is not None and any(fixed.fits(status) for fixed in rule.status))
         )
         and (not rule.provider or any(_within(host, rule.provider) for host in evidence.hosts))
-        and (not rule.says or any(phrase.in_words(evidence.words) for phrase in rule.says))
         and not any(phrase.in_words(evidence.words) for phrase in rule.unless)
         and (not rule.mentions or any(name in evidence.said for name in rule.mentions))
         and (rule.pattern is None or rule.pattern.search(evidence.words) is not None)
@@ -295,7 +300,11 @@ def _verdict(rule: Rule, evidence: _Evidence) -> Verdict:
 def _kind(recipient: RecipientReport, report: Report | None) -> Kind | Action | None:
     kind = Kind.BOUNCE if report is None else report.kind
     if kind in (Kind.BOUNCE, Kind.DELIVERY):
-        return recipient.action if recipient.action is not Action.FAILED or kind is Kind.BOUNCE else kind
+        return (
+            recipient.action
+            if recipient.action is not Action.FAILED or kind is Kind.BOUNCE
+            else kind
+        )
     return kind
 
 

@@ -85,19 +85,13 @@ class Phrase:
     def in_words(self, words: str) -> bool:
         """Whether the words hold the phrase. Linear in them: `…` reaches only so far."""
         first, *rest = self.pieces
-        ends = _ends(first, words, 0, len(words)) if rest else ()
         if not rest:
             return first in words
+        ends = set(_ends(first, words, 0, len(words)))
         for piece in rest:
-            near = {
-                end
-                for begin in ends
-                for end in _ends(piece, words, begin, begin + REACH + len(piece))
-            }
-            if not near:
-                return False
-            ends = near
-        return True
+            reach = REACH + len(piece)
+            ends = {end for begin in ends for end in _ends(piece, words, begin, begin + reach)}
+        return bool(ends)
 
 
 def _ends(piece: str, words: str, begin: int, end: int) -> Iterator[int]:
@@ -128,8 +122,9 @@ class Rule:
     """One piece of judgement with the texts that taught it to us.
 
     What is empty does not narrow; where several kinds of narrowing are given all must fit, and
-    within one kind any; `unless` is the exception. `examples` are replies the rule must win, `counterexamples` replies it
-    must lose.
+    within one kind any; `unless` is the exception. `says`, `unless` and `pattern` read the masked
+    words, `mentions` the text with its names. `examples` are replies the rule must win,
+    `counterexamples` replies it must lose.
     """
 
     id: str
@@ -159,6 +154,8 @@ class Rule:
             status.class_ in (None, 4) for status in self.status
         )
 
+
+_STATUS: Final = re.compile(r"([245x])\.(\d{1,3}|x)\.(?:(\d{1,3})(?:-(\d{1,3}))?|x)")
 
 REQUIRED: Final = ("id", "outcome", "reason", "because", "source", "examples")
 OPTIONAL: Final = (
@@ -209,7 +206,9 @@ class _Reader:
             if not self.entry.get(key):
                 self._wrong(f"{key!r} is missing or empty")
         if not any(self.entry.get(key) for key in _NARROWING):
-            self._wrong("fits every reply; say when it applies with one of " + ", ".join(_NARROWING))
+            self._wrong(
+                "fits every reply; say when it applies with one of " + ", ".join(_NARROWING)
+            )
 
     def _rule(self) -> Rule:
         outcome = self._choice("outcome", Outcome, Outcome.SOFT)
@@ -291,7 +290,9 @@ class _Reader:
         return range(int(found[1]), int(found[2] or found[1]) + 1)
 
     def _status(self, status: str) -> StatusMask:
-        found = re.fullmatch(r"([245x])\.(\d{1,3}|x)\.(?:(\d{1,3})(?:-(\d{1,3}))?|x)", status.lower())
+        found = re.fullmatch(
+            r"([245x])\.(\d{1,3}|x)\.(?:(\d{1,3})(?:-(\d{1,3}))?|x)", status.lower()
+        )
         if not found:
             self._wrong(f'status = {status!r} must look like "5.1.1", "x.1.1" or "5.7.700-749"')
             return StatusMask(0, 0, range(0))
@@ -346,14 +347,17 @@ def own_rules() -> tuple[Rule, ...]:
 
 
 def operator_rules(paths: Iterable[Path]) -> tuple[Rule, ...]:
-    """The operator's rules, in the order of the files given. Raises RuleError naming all mistakes."""
+    """The operator's rules in the order of the files given. RuleError names all mistakes."""
     mistakes: list[str] = []
     rules: list[Rule] = []
     for path in paths:
         try:
             text = path.read_text("utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            mistakes.append(f"{path.name}: cannot be read: {error}")
+        except OSError as error:
+            mistakes.append(f"{path.name}: cannot be read: {error.strerror}")
+            continue
+        except UnicodeDecodeError:
+            mistakes.append(f"{path.name}: cannot be read: TOML must be UTF-8")
             continue
         rules += read_book(path.name, text, Level.OPERATOR, mistakes)
     _refuse(mistakes + _twins((*rules, *own_rules())))

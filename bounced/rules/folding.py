@@ -42,29 +42,52 @@ _LETTERS: Final = str.maketrans(
 _OCTAL: Final = re.compile(r"(?:\\[2-3][0-7]{2}){2,400}")
 _ACCENTS: Final = re.compile("[\u0300-\u036f]")
 
-_TAG = re.compile(r"</?(?:a|b|br|p|i|u|font|span|div|strong|em|tt|code|pre|hr|li|ul)(?: [^<>]*)?/?>")
+_TAG = re.compile(r"</?(?:a|b|br|p|i|u|font|span|div|strong|em|tt|code|pre|hr)(?: [^<>]*)?/?>")
 _LINK = re.compile(r"\b(?:(?:https?|ftp)://|mailto:|www\.)[^\s<>\"]+")
-_ADDRESS = re.compile(r"(?:\"[^\"\s@]{1,64}\"|[^\s<>@\"'()\[\]{},;:=|]{1,64})@[^\s<>@\"'(){},;:|*]{1,255}")
-_BRACKETED = re.compile(r"<[^<>\s]{0,320}>")
-_IPV4 = re.compile(r"\[?(?<![\d.])\d{1,3}(?:\.\d{1,3}){3}(?![\d.]*\d)(?: {1,9}\d{1,3}(?=\]))?\]?")
-_IPV6 = re.compile(r"\[?(?:ipv6:)?(?<![0-9a-z:])(?=[0-9a-f]*\d|[0-9a-f:]{0,30}::)(?:[0-9a-f]{0,4}:){3,7}[0-9a-f]{0,4}(?![0-9a-z:])\]?")
-_HOST = re.compile(r"(?<![a-z0-9._-])(?:[a-z0-9_-]{1,63}\.){1,12}(?:[a-z]{2,18}|xn--[a-z0-9-]{2,59})(?![a-z0-9_-]|\.[a-z0-9])")
-_ID = re.compile(
-    r"(?<![0-9a-z])(?:[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|(?=[a-f]*\d)[0-9a-f]{10,}|(?=(?:[a-z]*\d){4})[0-9a-z]{14,})(?![0-9a-z])"
+_ADDRESS = re.compile(
+    r"(?:\"[^\"\s@]{1,64}\"|'[^'\s@]{1,30}(?: [^'\s@]{1,30})?'|[^\s<>@\"'()\[\]{},;:=|]{1,64})"
+    r"@[^\s<>@\"'(){},;:|*]{1,255}"
 )
-_CONTINUED = re.compile(r"(?<!\S)[245]\d\d-(?=\D|\d\.\d{1,3}\.\d{1,3} )(?:[245]\.\d{1,3}\.\d{1,3}(?=\s|$))?")
+_BRACKETED = re.compile(r"<[^<>\s]{0,320}>")
+_IPV4 = re.compile(
+    r"\[?(?<![\d.])\d{1,3}(?:\.\d{1,3}){3}(?![\d.]*\d)"
+    r"(?: {1,9}\d{1,3}(?=\]))?\]?"  # Gmail adds the tail of a netblock
+)
+_IPV6 = re.compile(
+    r"\[?(?:ipv6:)?(?<![0-9a-z:])(?=[0-9a-f]{0,4}\d|[0-9a-f:]{0,30}::)"
+    r"(?:[0-9a-f]{0,4}:){3,7}[0-9a-f]{0,4}(?![0-9a-z:])\]?"
+)
+_HOST = re.compile(
+    r"(?<![a-z0-9._-])(?:[a-z0-9_-]{1,63}\.){1,12}"
+    r"(?:[a-z]{2,18}|xn--[a-z0-9-]{2,59})(?![a-z0-9_-]|\.[a-z0-9])"
+)
+_ID = re.compile(
+    r"(?<![0-9a-z])(?:[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+    r"|(?=[a-f]*\d)[0-9a-f]{10,}|(?=(?:[a-z]*\d){4})[0-9a-z]{14,})(?![0-9a-z])"
+)
+_CONTINUED = re.compile(
+    r"(?<!\S)[245]\d\d-(?=\D|\d\.\d{1,3}\.\d{1,3} )(?:[245]\.\d{1,3}\.\d{1,3}(?=\s|$))?"
+)
 
 # Endings that no English sentence runs into ("denied.com" is never "denied. Com…").
 _TOP_LEVEL: Final = frozenset(
-    "com net org edu gov mil int info biz name mobi aero coop museum asia arpa email online site "
-    "store cloud app dev tech xyz club shop example invalid localhost localdomain lan internal "
-    "ac ae ar au bd bg bo br bs by bz ca cc ch ci ck cl cn co cr cu cy cz de dk ee eg es eu fi fj "
-    "fr ga ge gh gl gr gt hk hn hr hu ie il io iq ir jm jo jp ke kg kh kr kw kz lb li lk lt lu lv "
-    "ly ma md mg mk mn mo mt mu mv mx na ng ni nl np nz om pe pf pg ph pk pl pt py qa ro rs ru "
-    "rw sa sc sd se sg si sk sn su sv sy th tk tn tr tt tv tw tz ua ug uk uy uz va ve vi vn vu ws ye za zm zw".split()
+    re.findall(
+        r"\S+",
+        """
+        com net org edu gov mil int info biz name mobi aero coop museum asia arpa email online
+        site store cloud app dev tech xyz club shop example invalid localhost localdomain lan
+        internal ac ae ar au bd bg bo br bs by bz ca cc ch ci ck cl cn co cr cu cy cz de dk ee eg
+        es eu fi fj fr ga ge gh gl gr gt hk hn hr hu ie il io iq ir jm jo jp ke kg kh kr kw kz lb
+        li lk lt lu lv ly ma md mg mk mn mo mt mu mv mx na ng ni nl np nz om pe pf pg ph pk pl pt
+        py qa ro rs ru rw sa sc sd se sg si sk sn su sv sy th tk tn tr tt tv tw tz ua ug uk uy uz
+        va ve vi vn vu ws ye za zm zw
+        """,
+    )
 )
 # … and country codes that are also words, believed only in `host.example.in` or `mx1.in`.
-_WORDLIKE: Final = frozenset("am an as at be by do for he id if in is it me my no of on or pa so to us we".split())
+_WORDLIKE: Final = frozenset(
+    re.findall(r"\S+", "am an as at be do for he id if in is it me my no of on or pa so to us we")
+)
 
 _NOT: Final = re.compile(r"\b(does|do|did|is|are|was|were|has|have|had|could|would|should)n'?t\b")
 _CANNOT: Final = re.compile(r"\bcan(?:not|'t)\b")
@@ -77,9 +100,12 @@ _PREAMBLE: Final = re.compile(
     rf"| unknown address error (?=[245](?:\d\d|\.\d\.\d+) )"
 )
 _EXPIRED: Final = re.compile(
-    r" retry timeout exceeded | i m not going to try again this message has been in the queue too long "
+    " retry timeout exceeded "
+    "| i m not going to try again this message has been in the queue too long "
 )
-_INNER_SPACE: Final = re.compile("(?<=[\u3040-\u30ff\u3400-\u9fff]) (?=[\u3040-\u30ff\u3400-\u9fff])")
+_INNER_SPACE: Final = re.compile(
+    "(?<=[\u3040-\u30ff\u3400-\u9fff]) (?=[\u3040-\u30ff\u3400-\u9fff])"
+)
 
 
 def fold(text: str) -> str:

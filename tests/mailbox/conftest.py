@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,24 +17,23 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(scope="session")
-def run_dovecot(
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Callable[..., dovecot.Dovecot]]:
+def run_dovecot() -> Iterator[Callable[..., dovecot.Dovecot]]:
     """Start one more Dovecot, with the settings given; all are stopped at the end."""
     if dovecot.installed() is None:
         pytest.skip("dovecot is not installed (Debian: apt-get install dovecot-imapd)")
     running: list[dovecot.Dovecot] = []
 
     def run(**settings: Any) -> dovecot.Dovecot:
-        where = tmp_path_factory.mktemp("dovecot")
-        for folder in (where, *where.parents[:2]):
-            folder.chmod(0o755)  # the server's own accounts must get through
+        # not in pytest's folder: each session closes that to the server's own accounts
+        where = Path(tempfile.mkdtemp(prefix="bounced-dovecot-"))
+        where.chmod(0o755)
         running.append(dovecot.start(where, **settings))
         return running[-1]
 
     yield run
+    dovecot.stop(*(server.where for server in running))
     for server in running:
-        dovecot.stop(server.where)
+        shutil.rmtree(server.where)
 
 
 @pytest.fixture(scope="session")

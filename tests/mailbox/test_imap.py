@@ -377,6 +377,18 @@ def test_a_big_folder_is_listed_by_windows() -> None:
     assert max(map(len, seen)) <= 4
 
 
+def test_a_server_that_names_letters_beyond_the_window_makes_none_come_twice() -> None:
+    def everything(session: Session, rest: bytes) -> bytes:
+        session.send(b"* SEARCH " + b" ".join(b"%d" % uid for uid in session.box))
+        return b"OK done"
+
+    with FakeServer(LETTERS, answers={"UID SEARCH": everything}) as server:
+        box = mailbox(server, limits=Limits(listing=4))
+        box.open()
+        assert [uid for piece in box.waiting() for uid in piece] == UIDS
+        box.close()
+
+
 def test_an_empty_folder_has_nobody_waiting() -> None:
     assert fetched(FakeServer()) == {}
     assert fetched(FakeServer(), limits=Limits(listing=-1)) == {}
@@ -654,6 +666,21 @@ def test_a_reply_without_measure_ends_in_time_and_in_the_tree_of_errors(
     began = time.monotonic()
     assert type(trouble(server, limits=limits)) is kind
     assert time.monotonic() - began < 4
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (flood, "more than 20000 lines"),
+        (announce(b"99999999999"), "a literal of 99999999999 bytes"),
+        (many_bodies, "a longer reply than the command can have"),
+    ],
+)
+def test_each_budget_of_a_reply_is_kept_by_itself(
+    answer: Callable[[Session, int, bytes], None], reason: str
+) -> None:
+    server = FakeServer(LETTERS, answers={"UID FETCH": only_bodies(answer)})
+    assert reason in str(trouble(server, limits=Limits(read=0.5, lines=20_000, reply=1_000_000)))
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 PASSWORD = "secret"
 STARTS_WITHIN = 15.0
+STOPS_WITHIN = 10.0
 
 CONFIGURATION = """
 protocols = imap
@@ -190,21 +192,23 @@ def start(  # noqa: PLR0913
     return server
 
 
-def stop(where: Path) -> None:
-    """End the server in that folder and wait until it is gone."""
-    pid = int((where / "pid").read_text())
+def stop(*folders: Path) -> None:
+    """End the servers in these folders, all at once, and wait until they are gone."""
+    pids = [int((where / "pid").read_text()) for where in folders]
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
+    end = time.monotonic() + STOPS_WITHIN
+    for pid in pids:
+        while _is_running(pid) and time.monotonic() < end:
+            time.sleep(0.05)
+
+
+def _is_running(pid: int) -> bool:
     try:
-        os.kill(pid, signal.SIGTERM)
-    except ProcessLookupError:
-        return
-    for _ in range(200):
-        try:
-            ended, _ = os.waitpid(pid, os.WNOHANG)
-        except ChildProcessError:
-            ended = 0 if Path(f"/proc/{pid}").exists() else pid
-        if ended:
-            return
-        time.sleep(0.05)
+        return os.waitpid(pid, os.WNOHANG) == (0, 0)
+    except ChildProcessError:  # not ours: started from another command line
+        return Path(f"/proc/{pid}").exists()
 
 
 def certify(where: Path, days: int, names: str) -> None:

@@ -1,0 +1,157 @@
+"""FETCH replies to records, strictly: a letter belongs to the UID that its own record names.
+
+Nearly every record has one of two plain shapes and is read here at once; all others are left to
+the library's parser, which goes through them byte by byte.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from bounced.mailbox import MailboxProtocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+_START: Final = re.compile(rb"\d{1,10} \(")
+_ITEM: Final = re.compile(
+    rb" ?(?:UID (?P<uid>\d{1,10})|RFC822\.SIZE (?P<size>\d{1,10})"
+    rb'|INTERNALDATE "(?P<day>[ \d]\d)-(?P<month>[A-Z][a-z]{2})-(?P<year>\d{4}) '
+    rb'(?P<hour>\d\d):(?P<minute>\d\d):(?P<second>\d\d) (?P<zone>[+-]\d{4})")'
+)
+_BODY: Final = re.compile(rb" ?BODY\[\](?:<0>)? \{(\d{1,10})\}")
+_MONTHS: Final = (b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun",
+                  b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec")  # fmt: skip
+
+# The library's parser: a response as imaplib gives it, to items by sequence number.
+Parser = Callable[[list[Any]], dict[int, dict[bytes, Any]]]
+
+
+@dataclass(slots=True)
+class Record:
+    """What a reply says of one letter; None where it says nothing (or NIL)."""
+
+    uid: int | None = None
+    size: int | None = None
+    received_at: datetime | None = None
+    body: bytes | None = None
+
+    def add(self, later: Record) -> None:
+        """Take over what another record of the same letter says."""
+        self.size = self.size if later.size is None else later.size
+        self.received_at = later.received_at or self.received_at
+        self.body = self.body if later.body is None else later.body
+
+
+def accept(
+    data: Iterable[Any], asked: frozenset[int], server: str, parse: Parser
+) -> dict[int, Record]:
+    """Records by UID, out of imaplib's list of a FETCH reply.
+
+    Records nobody asked for (news of flags, other letters) are passed over. Raises
+    MailboxProtocol when one with content names no UID, and when two bodies for one UID differ;
+    whatever `parse` raises, when a reply cannot be read.
+    """
+    records: dict[int, Record] = {}
+    for response in _responses(data):
+        plain = read_plain(response)
+        for record in (plain,) if plain is not None else read_any(response, parse):
+            if record.uid is None and (record.body is not None or record.size is not None):
+                raise MailboxProtocol(f"{server} sent a letter without saying which one it is.")
+            if record.uid is None or record.uid not in asked:
+                continue
+            known = records.setdefault(record.uid, record)
+            if known is record:
+                continue
+            if None not in (known.body, record.body) and known.body != record.body:
+                raise MailboxProtocol(f"{server} sent two different letters under one number.")
+            known.add(record)
+    return records
+
+
+def _responses(data: Iterable[Any]) -> Iterator[list[Any]]:
+    """Imaplib's flat list cut into single responses: tuples with literals, then a last line."""
+    response: list[Any] = []
+    for part in data:
+        if part is None:
+            continue
+        response.append(part)
+        if isinstance(part, bytes):
+            yield response
+            response = []
+    if response:
+        raise ValueError("a letter without an end")
+
+
+def read_plain(response: list[Any]) -> Record | None:
+    """A record of nothing but UID, size, date and at most one body; None for all others."""
+    if len(response) > 2:
+        return None
+    head, body = response[0] if len(response) == 2 else (response[0], None)
+    start = _START.match(head)
+    if start is None:
+        return None
+    record = Record(body=body)
+    at = _read_items(head, start.end(), record)
+    if body is not None:
+        literal = _BODY.fullmatch(head, at)
+        if literal is None or int(literal[1]) != len(body):
+            return None
+        head = response[1]
+        at = _read_items(head, 0, record)
+    return record if head[at:] in (b")", b" )") and record.uid is not None else None
+
+
+def _read_items(text: bytes, at: int, record: Record) -> int:
+    """Read items from a place on, as far as they are plain; the place of the first other one."""
+    while item := _ITEM.match(text, at):
+        if item["uid"]:
+            if record.uid is not None:
+                break
+            record.uid = int(item["uid"])
+        elif item["size"]:
+            record.size = int(item["size"])
+        else:
+            record.received_at = _moment(item)
+        at = item.end()
+    return at
+
+
+def _moment(item: re.Match[bytes]) -> datetime | None:
+    try:
+        month = _MONTHS.index(item["month"]) + 1
+        day, year = int(item["day"]), int(item["year"])
+        clock = (int(item["hour"]), int(item["minute"]), int(item["second"]))
+        zone = timedelta(hours=int(item["zone"][1:3]), minutes=int(item["zone"][3:]))
+        local = datetime(year, month, day, *clock, tzinfo=UTC)
+        return local + zone if item["zone"][:1] == b"-" else local - zone
+    except (ValueError, OverflowError):  # a day there never was: the letter came, unknown when
+        return None
+
+
+def read_any(response: list[Any], parse: Parser) -> Iterator[Record]:
+    """A record of any shape, by way of the library."""
+    for items in parse(response).values():
+        record = Record(uid=items.get(b"UID"), body=_body(items))
+        size, received = items.get(b"RFC822.SIZE"), items.get(b"INTERNALDATE")
+        if isinstance(size, int):
+            record.size = size
+        if isinstance(received, datetime) and received.tzinfo is not None:
+            try:
+                record.received_at = received.astimezone(UTC)
+            except OverflowError:
+                record.received_at = None
+        yield record
+
+
+def _body(items: dict[bytes, Any]) -> bytes | None:
+    """The body as bytes; what parses as a number or a list is no letter."""
+    for name in (b"BODY[]", b"BODY[]<0>"):
+        body = items.get(name)
+        if isinstance(body, bytes):
+            return body
+    return None
