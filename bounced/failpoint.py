@@ -1,11 +1,12 @@
 """Named places where a test can make the program die, and nothing at all otherwise.
 
 `BOUNCED_FAILPOINT=committed:3:kill` kills the process (SIGKILL) the third time it comes by
-`committed`; `:error` raises OSError there and `:exit` leaves with code 70.
+`committed`; `:error` raises the OSError of a full disk there and `:exit` leaves with code 70.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 from collections import Counter
@@ -26,7 +27,7 @@ def failpoint(name: str) -> None:
     if _visits[name] != int(count or 1):
         return
     if deed == "error":
-        raise OSError(f"failpoint {name}")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     if deed == "exit":
         os._exit(70)
     os.kill(os.getpid(), signal.SIGKILL)

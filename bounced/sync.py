@@ -151,10 +151,10 @@ def sync(  # noqa: PLR0913 - the story has this many characters
     visit = ledger.begin(mailbox.name, owner=owner, at=clock())
     if visit is None:
         raise LeaseTakenError(mailbox.name)
-    failpoint("leased")
     tally = Tally(run_id=visit.run_id)
     error: str | None = "interrupted"
     try:
+        failpoint("leased")
         ledger.select(visit, mailbox.open())
         failpoint("selected")
         _file(mailbox, ledger, visit, ledger.unfiled(visit), tally)

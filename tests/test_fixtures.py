@@ -10,7 +10,9 @@ from bounced import parse
 from bounced.model import Bounce, Conclusion
 
 EML = Path(__file__).parent.parent / "fixtures" / "eml"
-LETTERS = [pytest.param(p, id=str(p.relative_to(EML).with_suffix(""))) for p in sorted(EML.rglob("*.eml"))]
+LETTERS = [
+    pytest.param(p, id=str(p.relative_to(EML).with_suffix(""))) for p in sorted(EML.rglob("*.eml"))
+]
 
 
 def expectation(letter: Path) -> dict[str, Any]:
@@ -48,9 +50,15 @@ def told_of(bounce: Bounce, want: dict[str, Any]) -> dict[str, Any]:
     }
     got = {key: value for key, value in got.items() if key in want}
     if "reasons" in want:
-        got["reasons"] = want["reasons"] if verdict.reason in want["reasons"] else str(verdict.reason)
+        got["reasons"] = (
+            want["reasons"] if verdict.reason in want["reasons"] else str(verdict.reason)
+        )
     if "says" in want:
-        got["says"] = want["says"] if want["says"].casefold() in recipient.reply.text.casefold() else recipient.reply.text
+        got["says"] = (
+            want["says"]
+            if want["says"].casefold() in recipient.reply.text.casefold()
+            else recipient.reply.text
+        )
     return got
 
 

@@ -20,13 +20,17 @@ KIT = Path(__file__).parent.parent.parent / "shared" / "kit"
 CPU_SECONDS = 1.0
 MEMORY_MB = 200
 
-pytestmark = pytest.mark.skipif(not (KIT / "hostile.py").exists(), reason="../shared/kit is not here")
+pytestmark = pytest.mark.skipif(
+    not (KIT / "hostile.py").exists(), reason="../shared/kit is not here"
+)
 
 
 @pytest.fixture(scope="module")
 def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("hostile")
-    subprocess.run([sys.executable, str(KIT / "hostile.py"), str(out)], check=True, capture_output=True)
+    subprocess.run(
+        [sys.executable, str(KIT / "hostile.py"), str(out)], check=True, capture_output=True
+    )
     return out
 
 
@@ -35,7 +39,9 @@ def _read(path: str, sender: Connection) -> None:
     from bounced.model import Kind
     from bounced.text import safe
 
-    parse(b"From: MAILER-DAEMON@example.com\nContent-Type: multipart/mixed; boundary=b\n\n--b\n\nx\n--b--\n")
+    parse(
+        b"From: MAILER-DAEMON@example.com\nContent-Type: multipart/mixed; boundary=b\n\n--b\n\nx\n--b--\n"
+    )
     raw = Path(path).read_bytes()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     start = time.process_time()
@@ -86,26 +92,27 @@ def complaints(case: dict[str, Any], got: dict[str, Any]) -> list[str]:
         wrong.append(f"{got['grown']} MB")
     if not got["printable"]:
         wrong.append("control characters get through")
-    addresses = {address for address, _ in got["failed"]}
     hard = {address for address, outcome in got["failed"] if outcome == "hard"}
-    # what is unverified may be read; trust, not reading, keeps it from suppressing anybody
-    forbidden = set() if "unverified" in case["checks"] else set(case["must_not"])
-    if forbidden & addresses:
-        wrong.append(f"acts on {sorted(forbidden & addresses)}")
     if "no_suppress" in case["checks"] and hard:
         wrong.append(f"hard: {sorted(hard)}")
-    classified = bool(addresses)
-    if classified and "classified" not in case["expect"]:
-        wrong.append(f"acts on {sorted(addresses)[:3]} where nothing should be acted on")
-    if not classified and case["expect"] == ["classified"]:
-        wrong.append(f"finds nobody (kind {got['kind']}, {got['problems']})")
-    if classified and case["recipients"] is not None and addresses - set(case["recipients"]):
-        wrong.append(f"also acts on {sorted(addresses - set(case['recipients']))[:3]}")
-    if classified and case["expect"] == ["classified"] and case["recipients"] is not None:
-        missing = set(case["recipients"]) - addresses
-        if missing:
-            wrong.append(f"misses {sorted(missing)[:3]}")
-    return wrong
+    return wrong + who_is_wrong(case, {address for address, _ in got["failed"]})
+
+
+def who_is_wrong(case: dict[str, Any], addresses: set[str]) -> list[str]:
+    """Acting on the wrong people, or on nobody."""
+    # what is unverified may be read; trust, not reading, keeps it from suppressing anybody
+    forbidden = set() if "unverified" in case["checks"] else set(case["must_not"])
+    allowed = case["recipients"]
+    must = case["expect"] == ["classified"]
+    if forbidden & addresses:
+        return [f"acts on {sorted(forbidden & addresses)}"]
+    if addresses and "classified" not in case["expect"]:
+        return [f"acts on {sorted(addresses)[:3]} where nothing should be acted on"]
+    if not addresses:
+        return ["finds nobody"] if must else []
+    if allowed is not None and (addresses - set(allowed) or (must and set(allowed) - addresses)):
+        return [f"acts on {sorted(addresses)[:3]}, not on {allowed[:3]}"]
+    return []
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")

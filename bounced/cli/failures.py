@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import sys
@@ -51,6 +52,9 @@ def failure(problem: BaseException) -> Failure:
     for told in (_lease, _mailbox, _ledger, _rules):
         if (found := told(problem)) is not None:
             return found
+    if isinstance(problem, OSError) and problem.errno in _PASSING:
+        text = f"{problem.strerror}. What was recorded is safe; the next try goes on from there."
+        return Failure((text,), Exit.TRY_AGAIN)
     if isinstance(problem, OSError) and problem.filename:
         return Failure((f"{problem.filename}: {problem.strerror}.",), Exit.CONFIGURATION)
     what = f"{type(problem).__name__}: {problem}"
@@ -60,6 +64,8 @@ def failure(problem: BaseException) -> Failure:
     )
 
 
+# The machine is short of something now, and may not be later.
+_PASSING = (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.EIO)
 DEBUG_HINT = "What was recorded is safe. For the traceback, type: bounced --debug (your command)"
 
 

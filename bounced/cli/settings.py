@@ -76,6 +76,7 @@ def _refuse_absent(url: str) -> None:
 def open_ledger(chosen: Config, *, migrate: bool | None = None) -> Ledger:
     """Open what the configuration names; says so when that brought the database up to date."""
     from bounced.ledger import Ledger
+    from bounced.rules import rules_version
 
     ledger = Ledger.open(
         chosen.database.url,
@@ -83,6 +84,7 @@ def open_ledger(chosen: Config, *, migrate: bool | None = None) -> Ledger:
         brake=chosen.brake,
         never_suppress=chosen.never_suppress,
         migrate=migrate,
+        rules_version=rules_version(chosen.rules) if chosen.rules else None,
     )
     if ledger.upgraded and migrate is None:
         before, after = ledger.upgraded

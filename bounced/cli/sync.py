@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import socket
-import threading
 import time
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
@@ -21,6 +20,7 @@ from bounced.cli.stopping import Stop
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from bounced.config import Config, MailboxConfig
     from bounced.ledger import Ledger
@@ -43,7 +43,10 @@ def sync(context: click.Context, mailboxes: tuple[str, ...], *, as_json: bool) -
     stop = Stop.on_signals()
     ledger = open_ledger(config)
     try:
-        codes = [_sync_and_tell(mailbox, ledger, stop, as_json=as_json) for mailbox in chosen]
+        codes = [
+            _sync_and_tell(mailbox, ledger, stop, config.rules, as_json=as_json)
+            for mailbox in chosen
+        ]
     finally:
         ledger.close()
     if stop():
@@ -68,7 +71,7 @@ def run(settings: Settings, *, log_json: bool) -> None:
     jobs = [
         schedule.Job(
             name=mailbox.name,
-            work=partial(_sync_and_log, mailbox, ledger, stop),
+            work=partial(_sync_and_log, mailbox, ledger, stop, config.rules),
             every=mailbox.every,
             cron=mailbox.cron,
         )
@@ -123,20 +126,39 @@ def folder_of(mailbox: MailboxConfig) -> ImapMailbox:
 
 
 def empty(
-    mailbox: MailboxConfig, ledger: Ledger, stop: Callable[[], bool], observer: Observer
+    mailbox: MailboxConfig,
+    ledger: Ledger,
+    stop: Callable[[], bool],
+    observer: Observer,
+    books: tuple[Path, ...] = (),
 ) -> Tally:
     """One pass over one mailbox. Raises whatever stops it; mailbox and ledger stay whole."""
     from bounced import sync as loop
 
-    folder = folder_of(mailbox)
-    return loop.sync(folder, ledger, observer, owner=_owner(), batch=mailbox.batch, stop=stop)
+    return loop.sync(
+        folder_of(mailbox),
+        ledger,
+        observer,
+        owner=_owner(),
+        batch=mailbox.batch,
+        books=books,
+        stop=stop,
+    )
 
 
 def _owner() -> str:
-    return f"{socket.gethostname()}:{os.getpid()}:{threading.get_ident()}"
+    """Who holds a lease: the ledger frees those of dead processes on this host at once."""
+    return f"{socket.gethostname()}:{os.getpid()}"
 
 
-def _sync_and_tell(mailbox: MailboxConfig, ledger: Ledger, stop: Stop, *, as_json: bool) -> Exit:
+def _sync_and_tell(
+    mailbox: MailboxConfig,
+    ledger: Ledger,
+    stop: Stop,
+    books: tuple[Path, ...],
+    *,
+    as_json: bool,
+) -> Exit:
     from bounced.report import json_line
 
     if stop():
@@ -144,7 +166,7 @@ def _sync_and_tell(mailbox: MailboxConfig, ledger: Ledger, stop: Stop, *, as_jso
     began = time.monotonic()
     try:
         with _progress(mailbox.name) as observer:
-            tally = empty(mailbox, ledger, stop, observer)
+            tally = empty(mailbox, ledger, stop, observer, books)
     except Exception as problem:  # noqa: BLE001 - told; the other mailboxes get their turn
         if as_json:
             told = failure(problem)
@@ -171,7 +193,9 @@ def _sync_and_tell(mailbox: MailboxConfig, ledger: Ledger, stop: Stop, *, as_jso
     return Exit.PERSON_NEEDED if tally.held or tally.quarantined else Exit.DONE
 
 
-def _sync_and_log(mailbox: MailboxConfig, ledger: Ledger, stop: Stop) -> None:
+def _sync_and_log(
+    mailbox: MailboxConfig, ledger: Ledger, stop: Stop, books: tuple[Path, ...]
+) -> None:
     from bounced.sync import LeaseTakenError, Observer
 
     if stop():
@@ -179,7 +203,7 @@ def _sync_and_log(mailbox: MailboxConfig, ledger: Ledger, stop: Stop) -> None:
     began = time.monotonic()
     name = {"mailbox": mailbox.name}
     try:
-        tally = empty(mailbox, ledger, stop, Observer())
+        tally = empty(mailbox, ledger, stop, Observer(), books)
     except LeaseTakenError:
         _log.info("skipped", extra={**name, "why": "another sync is at work on it"})
         return

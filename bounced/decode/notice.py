@@ -46,12 +46,16 @@ class Surroundings:
 
 @dataclass(slots=True)
 class _Place:
-    """Where an address stands: its line, and what follows it there."""
+    """Where an address stands: its line, and what follows it there.
+
+    `standin` is the program or file that was written to in its place.
+    """
 
     address: str
     line: int
     tail: str = ""
     original: str | None = None
+    standin: str = ""
     said: list[str] = field(default_factory=list)
 
 
@@ -172,13 +176,22 @@ def _line_starts(lines: list[str]) -> Iterator[_Place]:
         found = _line_start(line)
         origin = _PARENTHESIS.match(line) if found is None else None
         if origin and not named:
-            yield _Place(origin["address"], number)  # it stands for a program or a file
+            yield _Place(origin["address"], number, standin=_program(lines[number - 1]))
         named = found is not None
         if found is None or found["label"] or _in_company(line[: found.start("address")]):
             continue
         place = _place(found, number)
         speaking = bool(place.tail) and not line[:1].isspace()
         yield place
+
+
+_PROGRAM = re.compile(r"^\s*<?\"?\|?(/[^\"<>\s]{2,200})")
+
+
+def _program(line: str) -> str:
+    """The pipe or file to which an alias delivers (`<"|/usr/bin/news-gate">`)."""
+    found = _PROGRAM.match(line)
+    return found[1].lower() if found else ""
 
 
 def _in_company(before: str) -> bool:
@@ -254,6 +267,7 @@ _REASON = re.compile(
 def _gather(lines: list[str], places: list[_Place]) -> None:
     """Give every address the lines below it, up to the next address or the end of its paragraph."""
     starts = {place.line for place in places}
+    programs = [place.standin for place in places if place.standin]
     for place in places:
         place.said = [place.tail] if place.tail else []
         if place.line < 0:
@@ -262,6 +276,8 @@ def _gather(lines: list[str], places: list[_Place]) -> None:
         for number in range(place.line + 1, min(place.line + 1 + _SAID_LINES, len(lines))):
             line = lines[number].strip()
             if number in starts or (line and blank and _paragraph_ends(line, place.said)):
+                break
+            if not place.standin and _named(programs, line):
                 break
             if not line:
                 blank = True
@@ -307,18 +323,23 @@ def _tells(reply: Reply) -> bool:
 
 def _candidates(place: _Place, lines: list[str], *, lonely: bool) -> Iterator[str]:
     """Other places of the answer: what the server said to RCPT, lines that repeat the address."""
-    name = place.address.lower()
+    names = [name for name in (place.address.lower(), place.standin) if name]
     for command, answer in sessions(lines):
-        if name in command.lower() or (lonely and "@" not in command):
+        if _named(names, command) or (lonely and "@" not in command):
             yield answer
     for number, line in enumerate(lines):
-        if name in line.lower() and number != place.line and _answers(line):
+        if number != place.line and _answers(line) and _named(names, line):
             yield _with_continuation(lines, number)
     if lonely:
         yield from transcript(lines)
         for number, line in enumerate(lines):
             if find_code(line):
                 yield _with_continuation(lines, number)
+
+
+def _named(names: Iterable[str], line: str) -> bool:
+    low = line.lower()
+    return any(name in low for name in names)
 
 
 def _answers(line: str) -> bool:

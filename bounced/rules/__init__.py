@@ -33,6 +33,7 @@ from bounced.rules.books import (
     Level,
     Rule,
     RuleError,
+    content_version,
     contraindications,
     operator_rules,
     own_rules,
@@ -55,9 +56,19 @@ __all__ = [
     "judge",
     "matching",
     "rulebook",
+    "rules_version",
 ]
 
 RULES_VERSION: Final = own_version()
+
+
+def rules_version(extra: tuple[Path, ...] = ()) -> str:
+    """The version of our books, with a second part where the operator's own books are read too."""
+    if not extra:
+        return RULES_VERSION
+    own = content_version([(page.name, page.read_bytes()) for page in extra])
+    return f"{RULES_VERSION}+{own}"
+
 
 _IGNORANCE: Final = Verdict(
     Outcome.SOFT,

@@ -10,15 +10,12 @@ import pytest
 
 from tests.cli.conftest import process
 from tests.cli.test_sync import configure, finished, letters, until
-from tests.mailbox.conftest import run_dovecot, server
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tests.cli.conftest import Bounced
     from tests.servers.dovecot import Dovecot
-
-__all__ = ["run_dovecot", "server"]  # the fixtures of the mailbox's own tests
 
 
 def box(server: Dovecot, user: str, **keys: object) -> dict[str, object]:
@@ -108,28 +105,3 @@ def test_run_follows_the_mailbox_until_it_is_stopped(bounced: Bounced, server: D
     code, _, err = finished(running, 60)
     assert code == 0, err
     assert len(bounced("suppressed").output.split()) == 5
-
-
-def test_killed_at_any_moment_the_next_sync_ends_in_the_same_state(
-    bounced: Bounced, server: Dovecot
-) -> None:
-    server.deliver("kill", letters(6))
-    configure(bounced.folder, box(server, "kill", batch=2))
-    for place in ("fetched:1", "committed:2", "moved:1"):
-        running = process("sync", cwd=bounced.folder, BOUNCED_FAILPOINT=f"{place}:kill")
-        assert finished(running, 60)[0] == -signal.SIGKILL, place
-        bounced_lease_is_over(bounced)
-    code, _, err = finished(process("sync", cwd=bounced.folder), 60)
-    assert (code, err) == (0, "")
-    assert waiting(server, "kill") == 0
-    assert waiting(server, "kill", ".Bounced.Processed") == 6
-    assert len(bounced("suppressed").output.split()) == 6
-
-
-def bounced_lease_is_over(bounced: Bounced) -> None:
-    """As if the ten minutes had passed in which the killed sync might have come back."""
-    import sqlite3
-
-    with sqlite3.connect(bounced.folder / "bounced.db") as connection:
-        connection.execute("UPDATE mailbox SET lease_until = '2000-01-01 00:00:00.000000'")
-    connection.close()

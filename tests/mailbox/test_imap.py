@@ -101,6 +101,12 @@ def test_open_tells_the_uidvalidity_of_the_folder() -> None:
         box.close()
 
 
+def test_no_letter_is_formatted_for_a_debug_log(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("DEBUG", logger="imapclient.imaplib")
+    fetched(FakeServer(LETTERS))
+    assert "Subject: letter" not in caplog.text
+
+
 def test_a_session_can_be_opened_again_after_it_was_closed() -> None:
     with FakeServer(LETTERS) as server:
         box = mailbox(server)

@@ -1,4 +1,4 @@
-"""A Dovecot for the tests of this folder, started once; without one these tests are skipped."""
+"""A Dovecot that several folders of tests share, started once; without one its tests skip."""
 
 from __future__ import annotations
 
