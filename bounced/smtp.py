@@ -16,18 +16,34 @@ from bounced.model import EnhancedStatus, Reply
 MAX_REPLY: Final = 8_000
 
 _DETAIL = r"([245])\.(\d)\.(\d{1,3})"
-_STATUS = re.compile(rf"(?<![\d.])(?<![vV]){_DETAIL}(?![\d]|\.\d)")
+# neither the rest of a longer number nor the version of a program nor a German date
+_STATUS = re.compile(
+    r"(?<![\d.])(?<!v)(?<![a-z]/)(?<!version )(?<!release )(?<!postfix )(?<!exim )(?<!sendmail )"
+    rf"(?<!\bam )(?<!\bvom ){_DETAIL}(?![\d]|\.\d)",
+    re.IGNORECASE,
+)
 _CODE = r"[2-5][0-5]\d|4[6-9]\d|5[6-9]\d"
 # A code in its own place: where a reply begins.
 _REPLY_START = re.compile(
     r"(?:^|<<<\s*|\bsaid:?\s*|\bsmtp\s*;\s*|\[SMTP error\]\s*|\berror:?\s+"
-    r"|\bresponse\w*(?:\s+was)?:?\s+|>:\s*|\]:\s*|:\s+|[：'\"“(\[{=>]\s*"
+    r"|\bresponse\w*(?:\s+was)?:?\s+|>:\s*|\]:\s*|:\s+|(?<!size)[：'\"“(\[{=>]\s*"
+    r"|\s#(?=\d{3}[ \-]+#?[245]\.\d)"
     r"|\berror\s+(?:code\s+)?|\bcode\s*:?\s*)"
     rf"({_CODE})(?=[\s\-#(:;,)\]<'\"]|$)(?!\.\d)",
     re.IGNORECASE,
 )
 # Anywhere else only where an enhanced status or a server's words follow it.
-_FREE_CODE = re.compile(rf"(?<![\d.#:/\-])({_CODE})(?:[ \-]+(?:#?[245]\.\d\.\d|[A-Za-z<#]))")
+_UNITS = (
+    r"(?:[kmg]i?b|bytes|octets|kilo\w*|mega\w*|sec\w*|min\w*|hours?|days?|times|messages|mails"
+    r"|recipients|users|people|friends|lines|characters|percent|minut\w*|stunden|tagen?|of)\b"
+)
+_FREE_CODE = re.compile(
+    rf"(?<![\d.#:/\-])(?<!port )(?<!size=)({_CODE})"
+    rf"(?:[ \-]+(?:#?[245]\.\d\.\d|(?!{_UNITS})[A-Za-z<#]))",
+    re.IGNORECASE,
+)
+# one for one, so that places stay the same
+_HALF_WIDTH: Final = {0xFF10 + n: 0x30 + n for n in range(10)} | {0xFF0E: ".", 0xFF0D: "-"}
 _COMMANDS: Final[dict[str, str]] = {
     "rcpt": "RCPT", "mail": "MAIL", "data": "DATA", "end": "DATA", "message": "DATA",
     "bdat": "DATA", "helo": "HELO", "ehlo": "EHLO", "lhlo": "EHLO",
@@ -47,7 +63,7 @@ _COMMAND = re.compile(
 
 def find_status(text: str) -> EnhancedStatus | None:
     """The first RFC 3463 code in a text; version numbers and IP addresses are none."""
-    found = _STATUS.search(text[:MAX_REPLY])
+    found = _STATUS.search(text[:MAX_REPLY].translate(_HALF_WIDTH))
     return EnhancedStatus(int(found[1]), int(found[2]), int(found[3])) if found else None
 
 
@@ -59,6 +75,7 @@ def find_command(text: str) -> str | None:
 
 def find_code(text: str) -> tuple[int, int] | None:
     """The reply code in a text and where it begins."""
+    text = text.translate(_HALF_WIDTH)
     found = _REPLY_START.search(text) or _FREE_CODE.search(text)
     return (int(found[1]), found.start(1)) if found else None
 
@@ -77,22 +94,19 @@ def parse_reply(text: str, *, command: str | None = None) -> Reply:
     status = find_status(tail) or find_status(text)
     if status and not code and status.class_ == 2 and "5." in text:
         status = find_status(text[text.find("5.") :]) or status
-    folded = _unfold(text, code, status)
+    folded = _unfold(text, at, code, status)
     return Reply(folded, code, status, command or find_command(text), _quoted(text, at))
 
 
-def _unfold(text: str, code: int | None, status: EnhancedStatus | None) -> str:
+def _unfold(text: str, at: int, code: int | None, status: EnhancedStatus | None) -> str:
     """One sentence again out of a reply of several lines, which repeat code and status."""
-    if code is None or text.count(str(code)) < 2:
+    begin = at + 3
+    if code is None or str(code) not in text[begin:]:
         return text
-    first = text.find(str(code))
-    begin = first + len(str(code))
-    marks = re.compile(
-        rf"(?<=\s){code}[ \-]+(?:#?{re.escape(str(status))}[ :]+)?"
-        if status
-        else rf"(?<=\s){code}-[ ]*"
-    )
-    return text[:begin] + marks.sub("", text[begin:])
+    # after a line that ended in `550-` even the bare code is a mark
+    separator = r"[ \-]+" if status or text[begin : begin + 1] == "-" else r"-[ ]*"
+    repeated = rf"(?:#?{re.escape(str(status))}[ :]+)?" if status else ""
+    return text[:begin] + re.sub(rf"(?<=\s){code}{separator}{repeated}", "", text[begin:])
 
 
 _INNER = re.compile(
@@ -130,20 +144,21 @@ _ATOM = (
     rf"|[{_CJK}]{{1,30}}[\d._-]{{0,30}}"
 )
 _LOCAL = rf"(?:\"[^\"\r\n]{{1,64}}\"|{_ATOM})"
-_ASCII = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,62})?"
+_ASCII = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
+_LABEL = r"[^\W_](?:[\w\-]{0,61}[^\W_])?"
 _DOMAIN = (
-    rf"(?:{_ASCII}(?:\.{_ASCII}){{0,10}}(?![^\W{_CJK}-]|-)"
-    rf"|[^\W_]{{1,63}}(?:[\w\-]{{0,62}})?(?:\.[\w\-]{{1,63}}){{0,10}}"
+    rf"(?:{_ASCII}(?:\.{_ASCII}){{0,10}}(?![^\W{_CJK}]|-\w)"
+    rf"|{_LABEL}(?:\.{_LABEL}){{0,10}}(?!\w|-\w)"
     r"|\[[\dA-Fa-f.:IPv]{2,45}\])"
 )
 # not the tail of something longer: a name of 65 letters is no name of 64
-ADDRESS: Final = re.compile(rf"(?<![A-Za-z0-9.+_%=@-]){_LOCAL}@{_DOMAIN}(?![\w.-]{{0,255}}@)")
-_PLAIN: Final = re.compile(rf"^{_LOCAL}@{_DOMAIN}$")
+ADDRESS: Final = re.compile(rf"(?<![^\W{_CJK}])(?<![.+%=@-]){_LOCAL}@{_DOMAIN}(?![\w.-]{{0,255}}@)")
+_PLAIN: Final = re.compile(rf"{_LOCAL}@{_DOMAIN}")
 
 
 def is_address(text: str) -> bool:
     """Whether a text is one mailbox, `local@domain`, and nothing else."""
-    return len(text) <= 320 and _PLAIN.match(text) is not None
+    return len(text) <= 320 and _PLAIN.fullmatch(text) is not None
 
 
 def canonical(address: str) -> str:
@@ -157,14 +172,16 @@ def canonical(address: str) -> str:
     domain = domain.rstrip(".").lower()
     if not domain.isascii():
         with contextlib.suppress(UnicodeError):
-            domain = domain.encode("idna").decode("ascii")
+            domain = domain.encode("idna").decode("ascii").rstrip(".")
     return f"{local}@{domain}"
 
 
-# `list+user=host`, `list-return-118-user=host`; with other hyphens the border is not certain
+# `list+user=host`, `list-return-118-user=host`, `bounces+4711-c0de-user=host`; behind any other
+# hyphen a name with hyphens of its own has no certain border
 _VERP = re.compile(
-    rf"(?:[^@\s+]*\+|(?:[^@\s]*-)?(?:return|bounces?|owner)-(?:\d+-)?|[^@\s-]*-)"
-    rf"(?P<local>{_LOCAL})=(?P<domain>[A-Za-z0-9-]{{1,63}}(?:\.[A-Za-z0-9-]{{1,63}}){{1,8}})$"
+    rf"(?:(?:[^@\s+]*\+(?:\d+-[\da-f]+-)?|(?:[^@\s]*-)?(?:return|bounces?)-(?:\d+-)?)(?P<local>{_LOCAL})"
+    rf"|[^@\s-]*-(?P<short>(?![^@\s=]*-){_LOCAL}))"
+    r"=(?P<domain>[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63}){1,8})$"
 )
 
 
@@ -174,4 +191,4 @@ def verp_recipient(address: str) -> str | None:
     None where none is named, or where it is not certain where the recipient's name begins.
     """
     found = _VERP.match(address.rpartition("@")[0][:320])
-    return f"{found['local']}@{found['domain']}" if found else None
+    return f"{found['local'] or found['short']}@{found['domain']}" if found else None

@@ -8,7 +8,9 @@ limit, because a megabyte of base64 may hide forty of white space.
 from __future__ import annotations
 
 import binascii
+import contextlib
 import html
+import itertools
 import re
 from typing import Final
 
@@ -51,7 +53,8 @@ _CODECS: Final[dict[str, str]] = {
 }
 
 _UNSAFE = re.compile(
-    "[\x00-\x1f\x7f-\x9f\xad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff]"
+    "[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
+    "\ud800-\udfff\U000e0000-\U000e0fff]"
 )
 
 
@@ -66,48 +69,79 @@ def safe(text: str) -> str:
 
 def _escape(match: re.Match[str]) -> str:
     point = ord(match[0])
-    return f"\\x{point:02x}" if point < 256 else f"\\u{point:04x}"
+    if point < 256:
+        return f"\\x{point:02x}"
+    return f"\\u{point:04x}" if point < 65_536 else f"\\U{point:08x}"
 
 
 def decode_charset(data: bytes, charset: str | None) -> str:
     """Bytes to text by the declared charset, else by what the bytes look like. Never raises."""
-    data = data[:MAX_TEXT]
-    declared = _CODECS.get((charset or "").strip().strip("\"'").lower())
+    data = data[:MAX_TEXT].removeprefix(b"\xef\xbb\xbf")
+    declared = _CODECS.get((charset or "").strip().strip("\"'").lower(), _WESTERN)
     if b"\x1b$" in data or b"\x1b(" in data:
-        declared = declared if declared and declared.startswith("iso2022") else "iso2022_jp_ext"
-    for codec in (declared or "utf-8", "utf-8"):
+        declared = declared if declared.startswith("iso2022") else "iso2022_jp_ext"
+    # Western bytes are never UTF-8 by chance, and East Asian ones are all possible as Western
+    likely = ("utf-8",) if declared == _WESTERN else (declared, "utf-8")
+    for codec in likely:
         try:
             return data.decode(codec)
         except (UnicodeDecodeError, ValueError):
             continue
-    return _guess(data, declared)
+    return data.decode(_guess(data[:20_000], declared), "replace")
 
 
-def _guess(data: bytes, declared: str | None) -> str:
-    """For bytes that are not what they say: many high bytes in pairs are East Asian."""
-    if declared not in (None, "utf-8", _WESTERN):
-        return data.decode(declared or "utf-8", "replace")
-    high = len(data) - len(data.translate(None, bytes(range(128, 256))))
-    pairs = re.findall(rb"[\x81-\xfe][\x40-\xfe]", data[:20_000])
-    if high > 8 and len(pairs) * 2 >= high and len(re.findall(rb"[\x80-\xff]{4}", data)) * 8 > high:
-        for codec in ("gb18030", "cp950", "cp932", "cp949"):
-            try:
-                return data.decode(codec)
-            except UnicodeDecodeError:
-                continue
-    return data.decode("utf-8" if declared == "utf-8" and high < 4 else _WESTERN, "replace")
+# What is frequent in notices and absent where the bytes were read by another codec
+_FREQUENT: Final = {
+    "gb18030": frozenset(
+        "的不是在了有人到和您此这个我们请为无法被邮件用户收信箱地址发送失败系统退回存投递"
+    ),
+    "cp950": frozenset(
+        "的不是在了有人到和您此這個我們請為無法被郵件用戶收信箱地址發送失敗系統退回存投遞"
+    ),
+    "cp932": frozenset(map(chr, range(0x3041, 0x30FF))),
+    "euc_jp": frozenset(map(chr, range(0x3041, 0x30FF))),
+    "cp949": frozenset(
+        "이가을를은는의에로다하지수있없메일으니습않되해기도사용자전송반된한입시주소"
+    ),
+}
+
+
+def _guess(sample: bytes, declared: str) -> str:
+    """The codec of bytes that are not what they say: damaged UTF-8, East Asian, or as declared."""
+    read = sample.decode("utf-8", "replace")
+    damaged = read.count("\ufffd")
+    if sum(c > "\x7f" for c in read) > 3 * damaged:
+        return "utf-8"
+    shares = {codec: _share(sample.decode(codec, "replace"), codec) for codec in _FREQUENT}
+    best = max(shares, key=lambda codec: shares[codec])
+    if shares[best] > 0.1:
+        return best
+    return _WESTERN if declared == "utf-8" else declared
+
+
+def _share(text: str, codec: str) -> float:
+    """How much of what is not ASCII are characters that the codec's language often uses."""
+    foreign = [c for c in text if c > "\x7f"]
+    if len(foreign) < 4:
+        return 0.0
+    wrong = foreign.count("\ufffd")
+    return (sum(c in _FREQUENT[codec] for c in foreign) - 2 * wrong) / len(foreign)
 
 
 def decode_transfer(data: bytes, encoding: str) -> bytes:
     """Undo a content transfer encoding (RFC 2045, 6), tolerant of damage, bounded in size."""
-    encoding = encoding.strip().lower()
+    encoding = re.split(r"[\s;(]", encoding.strip(" \t\"'").lower(), maxsplit=1)[0].strip("\"'")
     if encoding == "base64":
         return _base64(data[: MAX_TEXT * 2])
     if encoding == "quoted-printable":
-        return binascii.a2b_qp(data[: MAX_TEXT * 3])
+        return binascii.a2b_qp(_PADDED_BREAK.sub(b"=\n", data[: MAX_TEXT * 3]))
     return data[:MAX_TEXT]
 
 
+# white space that a relay put behind a soft line break (RFC 2045, 6.7)
+_PADDED_BREAK = re.compile(rb"=[ \t]{1,200}\r?\n")
+# a line of words, or a rule of dashes: a list's footer, or the text of a lying header
+_WORDS = re.compile(rb"(?:^|\n)(?:[-_]{2}|\S{1,100} \S)")
 _NOT_BASE64 = bytes(
     set(range(256)) - set(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/")
 )
@@ -115,8 +149,12 @@ _NOT_BASE64 = bytes(
 
 def _base64(data: bytes) -> bytes:
     # what follows the padding is another hand's (a list footer, the next part's preamble)
-    padding = re.search(rb"=\s*=?\s*(?:\n|$)", data)
-    data = (data[: padding.start()] if padding else data).translate(None, _NOT_BASE64)
+    padding = re.search(rb"=\s{0,9}=?\s{0,9}(?:\n|$)", data)
+    words = _WORDS.search(data)
+    if words and not words.start():
+        return data
+    ends = min(found.start() for found in (padding, words) if found) if padding or words else None
+    data = data[:ends].translate(None, _NOT_BASE64)
     if len(data) % 4 == 1:
         data = data[:-1]
     return binascii.a2b_base64(data + b"=" * (-len(data) % 4))
@@ -128,28 +166,36 @@ _WORD = re.compile(r"=\?([^?\s]{1,60})\?([bBqQ])\?([^?]{0,2000})\?=(?:\s+(?==\?)
 def decode_words(value: str) -> str:
     """Undo RFC 2047 encoded words in a header value (the first hundred of them).
 
-    `value` holds raw bytes as latin-1; what is raw 8-bit is read as UTF-8 where it can be.
+    `value` holds raw bytes as latin-1; what is raw 8-bit is read as UTF-8 where it can be, else
+    as what it looks like. Neighbours in one charset are read as one: some writers cut characters.
     """
-    if "=?" in value:
-        value = _WORD.sub(_word, value, count=100)
     if not value.isascii():
-        try:
-            return value.encode("latin-1").decode("utf-8")
-        except (UnicodeEncodeError, UnicodeDecodeError):
-            return value
-    return value
+        with contextlib.suppress(UnicodeEncodeError):
+            value = decode_charset(value.encode("latin-1"), None)
+    told: list[str] = []
+    waiting, charset, at = b"", "", 0
+    for word in itertools.islice(_WORD.finditer(value), 100):
+        named = word[1].partition("*")[0].lower()
+        if word.start() > at or named != charset:
+            told += (decode_charset(waiting, charset), value[at : word.start()])
+            waiting, charset = b"", named
+        waiting += _word(word)
+        at = word.end()
+    return "".join((*told, decode_charset(waiting, charset), value[at:]))
 
 
-def _word(match: re.Match[str]) -> str:
-    charset, how, coded = match[1].partition("*")[0], match[2].lower(), match[3]
-    raw = coded.encode("latin-1", "replace")
-    data = _base64(raw) if how == "b" else binascii.a2b_qp(raw, header=True)
-    return decode_charset(data, charset)
+def _word(match: re.Match[str]) -> bytes:
+    raw = match[3].encode("utf-8", "replace")
+    return _base64(raw) if match[2] in "bB" else binascii.a2b_qp(raw, header=True)
 
 
 _HIDDEN = ("script", "style", "head", "title", "!--")
 _BREAK = re.compile(
     r"<(?:br|/p|/div|/tr|/li|/h[1-6]|/table|p|hr|/td|/pre)\b[^<>]{0,500}>", re.IGNORECASE
+)
+# these begin a line where no line ended right before
+_BEGIN = re.compile(
+    r"(?<=[^\s>]) ?<(?:li|tr|td|th|dt|dd|div|h[1-6]|table)\b[^<>]{0,500}>", re.IGNORECASE
 )
 # `<user@example.com>` in a notice is an address, not markup
 _TAG = re.compile(r"</?[a-zA-Z!?](?:[^<>@\s]{0,500}(?:\s[^<>]{0,500})?)?>")
@@ -160,7 +206,7 @@ def strip_html(markup: str) -> str:
     text = _without_hidden(markup[:MAX_TEXT])
     if "<pre" not in text.lower():
         text = " ".join(text.split())
-    text = _TAG.sub("", _BREAK.sub("\n", text))
+    text = _TAG.sub("", _BEGIN.sub("\n", _BREAK.sub("\n", text)))
     return "\n".join(line.strip() for line in html.unescape(text).split("\n"))
 
 
@@ -171,7 +217,7 @@ def _without_hidden(markup: str) -> str:
     unclosed: set[str] = set()
     at = 0
     while (opens := low.find("<", at)) >= 0:
-        name = next((n for n in _HIDDEN if low.startswith(n, opens + 1)), None)
+        name = next((n for n in _HIDDEN if _begins(low, opens + 1, n)), None)
         closing = "-->" if name == "!--" else f"</{name}"
         if name is None or name in unclosed:
             kept.append(markup[at : opens + 1])
@@ -185,3 +231,9 @@ def _without_hidden(markup: str) -> str:
         at = ends + 3 if name == "!--" else max(low.find(">", ends), ends) + 1
     kept.append(markup[at:])
     return "".join(kept)
+
+
+def _begins(low: str, at: int, name: str) -> bool:
+    """`<head>` is hidden, `<header>` is not."""
+    after = low[at + len(name) : at + len(name) + 1]
+    return low.startswith(name, at) and (name == "!--" or not after.isalnum())

@@ -1,4 +1,7 @@
-"""A Dovecot that several folders of tests share, started once; without one its tests skip."""
+"""Servers and databases that several folders of tests share.
+
+Dovecot is started once; without it, and without PostgreSQL, their tests skip and say so.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.servers import dovecot
+from tests.servers import database, dovecot
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -39,3 +42,15 @@ def run_dovecot() -> Iterator[Callable[..., dovecot.Dovecot]]:
 @pytest.fixture(scope="session")
 def server(run_dovecot: Callable[..., dovecot.Dovecot]) -> dovecot.Dovecot:
     return run_dovecot()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """An empty database of its own."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'bounced.db'}"
+        return
+    if database.SERVER is None:
+        pytest.skip("BOUNCED_TEST_POSTGRESQL names no server")
+    with database.schema_of_its_own(database.SERVER) as own:
+        yield own

@@ -43,7 +43,7 @@ Answer = Callable[["Session", bytes], bytes | None]
 class FakeServer:
     """The server; use it as a context manager. `commands` is all it was ever told."""
 
-    def __init__(  # noqa: PLR0913
+    def __init__(
         self,
         letters: Iterable[bytes] = (),
         *,

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from bounced import reading
 from bounced.ledger import Ledger
 from bounced.model import Destination, Kind, Letter
 from bounced.sync import LeaseTakenError, Observer, sync
@@ -198,19 +199,21 @@ def test_a_bounce_that_names_nobody_is_set_aside_for_a_person(ledger: Ledger) ->
 def test_a_letter_that_killed_its_reader_three_times_is_read_apart(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from bounced import sync as loop
-
     apart: list[int] = []
-    whole = loop.read_letter
-    monkeypatch.setattr(
-        loop,
-        "read_in_child",
-        lambda letter, *rest: apart.append(letter.uid) or whole(letter, *rest),
-    )
+
+    def child(letter: Letter, *rest: Any) -> Reading:
+        apart.append(letter.uid)
+        return reading.read_letter(letter, *rest)
+
+    def dies(*_: object) -> Reading:
+        raise MemoryError
+
+    monkeypatch.setattr("bounced.sync.read_in_child", child)
     mailbox = ListMailbox(notice("ann"))
-    for _ in range(3):
-        monkeypatch.setattr(loop, "read_letter", lambda *_: (_ for _ in ()).throw(MemoryError))
-        with pytest.raises(MemoryError):
-            run(mailbox, ledger)
+    with monkeypatch.context() as deadly:
+        deadly.setattr("bounced.sync.read_letter", dies)
+        for _ in range(3):
+            with pytest.raises(MemoryError):
+                run(mailbox, ledger)
     run(mailbox, ledger)
     assert (apart, suppressed(ledger)) == ([1], ["ann@example.com"])

@@ -302,7 +302,9 @@ def _paragraph_ends(line: str, said: list[str]) -> bool:
 
 def _reply(place: _Place, lines: list[str], *, lonely: bool) -> Reply:
     """The answer for one address: beside it, else where it is repeated, else the only one there."""
-    beside = " ".join(s for s in place.said if not pattern("boilerplate").match(s)).strip(" ()")
+    beside = " ".join(s for s in place.said if not pattern("boilerplate").match(s)).strip()
+    if beside.startswith("(") and beside.endswith(")"):
+        beside = beside[1:-1]
     reply = parse_reply(_trimmed(beside)) if beside else Reply()
     if (reply.code and (_tells(reply) or not lonely)) or reply.quoted:
         return reply

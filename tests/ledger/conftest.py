@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
-import os
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from sqlalchemy import create_engine, make_url, text
 
 from bounced.ledger import Ledger
 from bounced.model import (
@@ -33,11 +30,8 @@ from bounced.policy import Brake
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
 START = datetime(2026, 1, 1, 12, tzinfo=UTC)
-SERVER = os.environ.get("BOUNCED_TEST_POSTGRESQL")
-_numbers = itertools.count(1)
 
 
 def day(number: float) -> datetime:
@@ -105,36 +99,6 @@ def synced(ledger: Ledger, *batches: Sequence[Reading], **where: Any) -> Recorde
 
 def on_the_list(ledger: Ledger, *, on: float = 1) -> list[str]:
     return [row.address for row in ledger.suppressed(at=day(on))]
-
-
-def rows(url: str, query: str) -> list[tuple[Any, ...]]:
-    """What somebody else's program sees."""
-    engine = create_engine(driver(url))
-    try:
-        with engine.begin() as connection:
-            found = connection.execute(text(query))
-            return [tuple(row) for row in found] if found.returns_rows else []
-    finally:
-        engine.dispose()
-
-
-def driver(url: str) -> str:
-    return url.replace("postgresql://", "postgresql+psycopg://")
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """An empty database of its own."""
-    if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path / 'bounced.db'}"
-        return
-    if SERVER is None:
-        pytest.skip("BOUNCED_TEST_POSTGRESQL names no server")
-    schema = f"test_{os.getpid()}_{next(_numbers)}"
-    rows(SERVER, f"CREATE SCHEMA {schema}")
-    own = make_url(SERVER).update_query_dict({"options": f"-csearch_path={schema}"})
-    yield own.render_as_string(hide_password=False)
-    rows(SERVER, f"DROP SCHEMA {schema} CASCADE")
 
 
 @pytest.fixture

@@ -10,8 +10,9 @@ import pytest
 from bounced.ledger import Ledger, LedgerError
 from bounced.model import Recorded
 from bounced.policy import Brake
+from tests.servers.database import rows
 
-from .conftest import START, Pass, bounce, day, on_the_list, opened, reading, rows, synced
+from .conftest import START, Pass, bounce, day, on_the_list, opened, reading, synced
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bounced.policy import Brake
+from tests.servers.database import rows
 
-from .conftest import WORDS, Pass, bounce, day, opened, reading, rows
+from .conftest import WORDS, Pass, bounce, day, opened, reading
 
 if TYPE_CHECKING:
     from pathlib import Path

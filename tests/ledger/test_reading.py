@@ -5,7 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from .conftest import START, bounce, day, on_the_list, reading, rows, synced
+from tests.servers.database import rows
+
+from .conftest import START, bounce, day, on_the_list, reading, synced
 
 if TYPE_CHECKING:
     from bounced.ledger import Ledger

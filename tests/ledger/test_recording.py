@@ -12,8 +12,9 @@ import pytest
 
 from bounced.ledger import LeaseLost, Ledger
 from bounced.model import Destination, Kind, Outcome, Recorded, Reply, Status
+from tests.servers.database import rows
 
-from .conftest import START, Pass, bounce, day, on_the_list, opened, reading, rows, synced
+from .conftest import START, Pass, bounce, day, on_the_list, opened, reading, synced
 
 
 def test_a_hard_bounce_puts_its_address_on_the_list(ledger: Ledger) -> None:

@@ -21,8 +21,9 @@ from bounced.ledger import (
 )
 from bounced.ledger.engine import Database
 from bounced.ledger.tables import HEAD, metadata
+from tests.servers.database import driver, rows
 
-from .conftest import driver, opened, reading, rows, synced
+from .conftest import opened, reading, synced
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

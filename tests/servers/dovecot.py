@@ -134,7 +134,7 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def start(  # noqa: PLR0913
+def start(
     where: Path,
     *,
     port: int = 0,
