@@ -3,8 +3,8 @@
     python benchmarks/soak.py [--letters 10000] [--url sqlite:///soak.db]
 
 Fills a mailbox with copies of fixtures/eml (each a letter of its own, about the same few hundred
-recipients), runs `bounced sync` as a process, and prints its resident memory as it goes, letters a second,
-and the slope in MB per 10,000 letters over the second half of the run.
+recipients), runs `bounced sync` as a process, and prints its resident memory as it goes, letters
+a second, and the slope in MB per 10,000 letters over the second half of the run.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def run(home: Path, server: dovecot.Dovecot, url: str, count: int) -> None:
     while process.poll() is None:
         resident = resident_mb(process.pid)
         if resident:
-            files = len(os.listdir(f"/proc/{process.pid}/fd")) if process.poll() is None else 0
+            files = len(list(Path(f"/proc/{process.pid}/fd").iterdir())) if process.poll() is None else 0
             samples.append((time.monotonic() - began, resident, files))
         time.sleep(0.25)
     seconds = time.monotonic() - began
