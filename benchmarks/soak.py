@@ -46,6 +46,13 @@ def resident_mb(pid: int) -> float | None:
     return int(found[1]) / 1024 if found else None
 
 
+def open_files(pid: int) -> int:
+    try:
+        return len(list(Path(f"/proc/{pid}/fd").iterdir()))
+    except OSError:  # it has just ended
+        return 0
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--letters", type=int, default=10_000)
@@ -82,7 +89,7 @@ def run(home: Path, server: dovecot.Dovecot, url: str, count: int) -> None:
     while process.poll() is None:
         resident = resident_mb(process.pid)
         if resident:
-            files = len(list(Path(f"/proc/{process.pid}/fd").iterdir())) if process.poll() is None else 0
+            files = open_files(process.pid)
             samples.append((time.monotonic() - began, resident, files))
         time.sleep(0.25)
     seconds = time.monotonic() - began
