@@ -154,10 +154,10 @@ def read(raw: bytes, *, truncated: bool = False) -> Message:
         root = Part(headers, body, "multipart/mixed")
         leaves = _leaves(root, _guessed_boundary(body), problems)
     elif content_type.startswith("multipart/"):
-        boundary = _first(parameters, "boundary")
+        boundary = _first(parameters, "boundary").rstrip()
         if boundary and f"--{boundary}--".encode("latin-1", "replace") not in body:
             problems.append(UNCLOSED if data.endswith(b"\n") else CUT)
-        leaves = _ask_flanker(data)
+        leaves = _ask_flanker(head + b"\n" + body)
         reader = "plain" if leaves is None else "flanker"
         if leaves is None:
             leaves = _leaves(root, boundary, problems)
@@ -172,24 +172,34 @@ def read(raw: bytes, *, truncated: bool = False) -> Message:
 def _normalised(raw: bytes) -> bytes:
     """LF line ends, whatever they were; no byte-order mark, mbox line or blank lines in front."""
     if b"\r" in raw:
-        raw = raw.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        # some gateways end a line twice over
+        raw = raw.replace(b"\r\r\n", b"\n").replace(b"\r\n", b"\n").replace(b"\r", b"\n")
     raw = raw.removeprefix(b"\xef\xbb\xbf")
     if raw[:1].isspace():
         raw = raw.lstrip()
-    if raw.startswith((b"From ", b">From ")):
+    if raw.startswith((b"From ", b">From ")) and not raw.startswith(b"From :"):
         raw = raw.partition(b"\n")[2]
     return raw
 
 
 _FIELD = re.compile(rb"[!-9;-~]{1,100}[ \t]*:")
+_NO_FIELD = rb"(?![!-9;-~]{1,100}[ \t]*:|[ \t])"
+# a blank line; one of white space too where no header field follows it
+_BLANK = re.compile(rb"\n(?:\n|[ \t]{1,80}\n" + _NO_FIELD + rb")")
+_ENDS = re.compile(rb"\n" + _NO_FIELD + rb"(?=[^\n])")
 
 
 def _split(data: bytes) -> tuple[bytes, bytes]:
-    """Header block and body; a text that does not begin with a header is all body."""
+    """Header block and body; a text that does not begin with a header is all body.
+
+    Where no blank line divides them, the body begins with the first line that is no field.
+    """
     if not _FIELD.match(data) or not _plausible(data):
         return b"", data
-    end = data.find(b"\n\n")
-    return (data, b"") if end < 0 else (data[: end + 1], data[end + 2 :])
+    if blank := _BLANK.search(data):
+        return data[: blank.start() + 1], data[blank.end() :]
+    ends = _ENDS.search(data)
+    return (data[: ends.end()], data[ends.end() :]) if ends else (data, b"")
 
 
 _KNOWN_FIELD = re.compile(
@@ -245,15 +255,18 @@ _PARAMETER = re.compile(
 )
 
 
-def content_type_of(headers: Headers) -> tuple[str, Headers]:
-    """The first Content-Type and its parameters (RFC 2045, 5), both in lower-case names."""
+def content_type_of(headers: Headers, *, default: str = "text/plain") -> tuple[str, Headers]:
+    """The first Content-Type and its parameters (RFC 2045, 5), both in lower-case names.
+
+    What is no type (`Content-Type: text`) is plain text (RFC 2045, 5.2).
+    """
     value = re.sub(r"\([^()]{0,200}\)", "", _first(headers, "content-type")[:4_000])
     kind = value.partition(";")[0].strip().strip("\"'").lower()
     kind = kind.split()[0] if kind.split() else ""
     found = (
         (m[1].lower(), m[2].strip('"').replace('\\"', '"')) for m in _PARAMETER.finditer(value)
     )
-    return kind or "text/plain", tuple(found)
+    return (kind if "/" in kind else "text/plain") if kind else default, tuple(found)
 
 
 # --- flanker ---
@@ -279,21 +292,37 @@ def _ask_flanker(data: bytes) -> list[Part] | None:
         leaves = list(_flanker_leaves(root))
     except Exception:  # noqa: BLE001 - DecodingError, TypeError, IndexError, RecursionError, …
         return None
-    return leaves if 0 < len(leaves) <= MAX_PARTS else None
+    # flanker goes on behind returned headers as if the returned mail's parts were the notice's
+    open_ended = any(
+        part.content_type.startswith("multipart/")
+        or (part.content_type.endswith("rfc822-headers") and part is not leaves[-1])
+        for part in leaves
+    )
+    return leaves if 0 < len(leaves) <= MAX_PARTS and not open_ended else None
 
 
 def _flanker_leaves(root: Any) -> Iterator[Part]:
-    waiting = [(root, 0)]
+    waiting = [(root, 0, "")]
     while waiting:
-        part, depth = waiting.pop()
+        part, depth, within = waiting.pop()
         if part.content_type.is_multipart() and depth < MAX_DEPTH:
-            waiting.extend((child, depth + 1) for child in reversed(part.parts))
+            kind = str(part.content_type)
+            waiting.extend((child, depth + 1, kind) for child in reversed(part.parts))
         else:
-            yield _part(part.to_string().encode("latin-1"))
+            yield _part(part.to_string().encode("latin-1"), within)
 
 
-def _part(data: bytes) -> Part:
-    """A leaf out of its own bytes: headers, blank line, body."""
+# a blank line too many between the boundary and the part's own headers
+_LATE_FIELDS = re.compile(rb"\n{1,3}content-[a-z-]{1,40}:", re.IGNORECASE)
+
+
+def _part(data: bytes, within: str) -> Part:
+    """A leaf out of its own bytes: headers, blank line, body.
+
+    `within` is the type of what it is a part of: parts of a digest are messages (RFC 2046, 5.1.5).
+    """
+    if _LATE_FIELDS.match(data):
+        data = data.lstrip(b"\n")
     if data.startswith(b"\n"):
         head, body = b"", data[1:]
     else:
@@ -302,7 +331,8 @@ def _part(data: bytes) -> Part:
         if end < 0 and not _FIELD.match(data):
             head, body = b"", data
     headers = _headers(head)
-    content_type, parameters = content_type_of(headers)
+    default = "message/rfc822" if within == "multipart/digest" else "text/plain"
+    content_type, parameters = content_type_of(headers, default=default)
     return Part(headers, body, content_type, _first(parameters, "charset") or None)
 
 
@@ -318,14 +348,16 @@ def _leaves(root: Part, boundary: str, problems: list[str]) -> list[Part]:
         if not part.content_type.startswith("multipart/"):
             leaves.append(part)
             continue
-        pieces = _pieces(part.body, mark or _guessed_boundary(part.body))
+        pieces = _pieces(part.body, mark) or _pieces(part.body, _guessed_boundary(part.body))
         if depth >= MAX_DEPTH or pieces is None:
             problems.append(
                 "nesting over the limit" if depth >= MAX_DEPTH else "no usable boundary"
             )
             leaves.append(Part(part.headers, part.body, "text/plain", part.charset))
             continue
-        children = [_part(piece) for piece in pieces[:MAX_PARTS]]
+        if len(pieces) > MAX_PARTS:
+            problems.append("parts over the limit")
+        children = [_part(piece, part.content_type) for piece in pieces[:MAX_PARTS]]
         for child in reversed(children):
             inner = _first(content_type_of(child.headers)[1], "boundary")
             waiting.append((child, inner, depth + 1))

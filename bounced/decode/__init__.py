@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["decode"]
 
 NOBODY = "names no recipient"
+_SENDERS = ("from", "sender", "reply-to", "return-path", "errors-to", "x-envelope-from")
 
 
 def decode(message: Message) -> Report:
@@ -68,9 +69,8 @@ def _structured(message: Message, said: str, fields: Headers) -> Report | None:
     around = _surroundings(message, fields)
     cut_here = CUT in message.problems and message.parts[-1].content_type in rfc3464.TYPES
     named = rfc3464.recipients(status, complete=not cut_here)
-    mailed = _lower(addresses_in(fields, "to", "cc")) - _lower(addresses_in(fields, "return-path"))
-    # who writes to themselves may bounce to themselves; else the sender is no recipient
-    theirs = [r for r in named if r.address.lower() not in around.never - mailed]
+    senders = _senders_only(message, fields)
+    theirs = [r for r in named if r.address.lower() not in senders]
     recipients = _enriched(theirs, said)
     if named and not recipients:
         return None  # nobody but the sender: never ours to act on
@@ -89,6 +89,18 @@ def _structured(message: Message, said: str, fields: Headers) -> Report | None:
         f"rfc3464/{name.name}" if name else "rfc3464",
         reporting_mta=rfc3464.reporting_mta(status),
     )
+
+
+def _senders_only(message: Message, fields: Headers) -> frozenset[str]:
+    """Who sent what is returned: no recipient of it, whoever names them.
+
+    Unless it was addressed to them too; but the bounce address never is what bounced.
+    """
+    senders = _lower(addresses_in(fields, *_SENDERS)) | _lower(
+        addresses_in(message.headers, "from")
+    )
+    envelope = _lower(addresses_in(fields, "return-path"))
+    return senders - (_lower(addresses_in(fields, "to", "cc")) - envelope)
 
 
 def _may_carry_fields(message: Message, said: str) -> bool:
@@ -184,9 +196,7 @@ def _surroundings(message: Message, fields: Headers) -> Surroundings:
     signed = addresses_in(message.headers, "from", "reply-to", "sender", "return-path")
     sent_to = addresses_in(message.headers, "to", "cc")
     delivered = addresses_in(message.headers, "delivered-to", "x-original-to", "envelope-to")
-    senders = addresses_in(
-        fields, "from", "sender", "reply-to", "return-path", "errors-to", "x-envelope-from"
-    )
+    senders = addresses_in(fields, *_SENDERS)
     ours = _lower([*signed, *sent_to, *senders]) - _lower(failed)
     mailed = addresses_in(
         fields, "to", "cc", "delivered-to", "x-original-to", "envelope-to", "x-rcpt-to", "resent-to"

@@ -74,15 +74,20 @@ def is_report(message: Message, notice: str) -> bool:
     if message.header("x-failed-recipients"):
         return True
     points = weigh(message) + words + reply
+    head = notice[:8_000]
+    alone = len({address.lower() for address in ADDRESS.findall(head)}) == 1
+    named = alone or _ADDRESS_LINE.search(head) is not None
     if by_machine(message):
-        return points >= 4 and (words or reply or report_subject(message))
+        enough = 3 if daemon_sender(message) and named else 4
+        return points >= enough and (words or reply or report_subject(message))
     # nobody says that a machine wrote it: subject, words, code and an address line must agree
     coded = _CODE_ANYWHERE.search(notice[:4_000]) is not None
-    return points >= 3 and words and coded and _ADDRESS_LINE.search(notice[:8_000]) is not None
+    return points >= 3 and words and coded and _ADDRESS_LINE.search(head) is not None
 
 
 _ADDRESS_LINE: Final = re.compile(
-    rf"^[ \t]{{0,8}}<?{ADDRESS.pattern}>?(?:\s*$|:|\.\.\.)", re.MULTILINE
+    rf"^[ \t]{{0,8}}(?:[\w'() -]{{1,40}}:[ \t]{{0,8}})?<?{ADDRESS.pattern}>?(?:[ \t]*$|:|\.\.\.)",
+    re.MULTILINE,
 )
 _CODE_ANYWHERE: Final = re.compile(r"(?<![\d.])[45][0-57]\d(?![\d.])|(?<![\d.])[45]\.\d\.\d")
 

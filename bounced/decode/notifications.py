@@ -23,6 +23,8 @@ def decode(message: Message) -> Report | None:
     text = message.text()[:_LIMIT].lstrip()
     if not text.startswith("{") or ("notificationType" not in text and "eventType" not in text):
         return None
+    if "!\n " in text:  # a relay that broke overlong lines the way old mail systems do
+        text = text.replace("!\n ", "")
     try:
         found, _ = json.JSONDecoder().raw_decode(text)
         if isinstance(found, dict) and isinstance(found.get("Message"), str):

@@ -19,7 +19,7 @@ def decode(message: Message) -> Report | None:
     """A complaint, or None. Who complained is told by the report, else by the returned mail."""
     fields = _feedback(message)
     if fields is None:
-        return None
+        return _opt_out(message)
     kind = fields.get("feedback-type", "abuse").lower()
     returned = returned_fields(message, "")
     named = [
@@ -44,6 +44,16 @@ def _feedback(message: Message) -> dict[str, str] | None:
     if message.header("x-hmxmroriginalrecipient") or _is_junk_report(message):
         return {}
     return None
+
+
+def _opt_out(message: Message) -> Report | None:
+    """What a mail program sends to a List-Unsubscribe address when its user asks for it."""
+    asked = message.header("x-apple-unsubscribe").lower() == "true"
+    sender = addresses_in(message.headers, "from")
+    if not asked or not sender:
+        return None
+    who = RecipientReport(sender[0], Reply("feedback-type: opt-out"))
+    return Report(Kind.COMPLAINT, (who,), "arf/opt-out")
 
 
 def _is_junk_report(message: Message) -> bool:
