@@ -202,6 +202,8 @@ def _surroundings(message: Message, fields: Headers) -> Surroundings:
         fields, "to", "cc", "delivered-to", "x-original-to", "envelope-to", "x-rcpt-to", "resent-to"
     )
     mailed = [a.lower() for a in mailed or received_for(fields)]
+    if any(v in ("<>", "<MAILER-DAEMON>") for k, v in fields if k == "return-path"):
+        mailed = []  # what is returned is a notice itself: to whom it went is nobody's failure
     mailed = mailed or [a.lower() for a in map(verp_recipient, [*sent_to, *delivered]) if a]
     # who wrote to themselves is found by name only
     never = ours - (frozenset(mailed) - _lower([*signed, *sent_to]))

@@ -78,7 +78,8 @@ def is_report(message: Message, notice: str) -> bool:
     alone = len({address.lower() for address in ADDRESS.findall(head)}) == 1
     named = alone or _ADDRESS_LINE.search(head) is not None
     if by_machine(message):
-        enough = 3 if daemon_sender(message) and named else 4
+        answers = bool(message.header("in-reply-to"))
+        enough = 3 if daemon_sender(message) and named and not answers else 4
         return points >= enough and (words or reply or report_subject(message))
     # nobody says that a machine wrote it: subject, words, code and an address line must agree
     coded = _CODE_ANYWHERE.search(notice[:4_000]) is not None

@@ -100,8 +100,9 @@ def recipients(notice: str, around: Surroundings) -> list[RecipientReport]:
     found: dict[str, RecipientReport] = {}
     lonely = len({place.address.lower() for place in places}) == 1
     for place in places[:MAX_RECIPIENTS]:
-        reply = _reply(place, lines, lonely=lonely)
         key = place.address.lower()
+        # all the lines are searched once for each address, however often it stands there
+        reply = _beside(place)[1] if key in found else _reply(place, lines, lonely=lonely)
         if key not in found or (found[key].reply.code is None and reply.code is not None):
             found[key] = RecipientReport(
                 place.address,
@@ -120,6 +121,8 @@ def _places(lines: list[str], around: Surroundings) -> list[_Place]:
         places = [p for p in way(lines) if _may_fail(p.address, around)]
         if way in (_inline, _anywhere):
             places = [p for p in places if p.address.lower() in around.mailed] or places
+        if way is _anywhere and len({p.address.lower() for p in places}) > 1:
+            places = [p for p in places if p.address.lower() in around.mailed]
         likely = [p for p in places if p.address.lower() not in around.unlikely]
         if likely or (places and way in (_line_starts, _labelled)):
             return likely or places
@@ -136,9 +139,13 @@ _LISTED = re.compile(
 _BARE = re.compile(r"^[ \t]{1,12}([A-Za-z0-9][\w.+-]{1,40})(?:[ \t]{2,}\S.*)?$")
 
 
+# a mail server's own name is not what stands behind its users' names
+_MAIL_DOMAIN = re.compile(r"[\w-]+\.(?:[a-z]{3,}|(?:[a-z]{2,3}\.)?[a-z]{2})", re.IGNORECASE)
+
+
 def _bare_names(lines: list[str], around: Surroundings) -> list[_Place]:
     """Local parts alone, indented below a sentence that announces recipients (AOL, old systems)."""
-    if not around.host:
+    if not around.host or not _MAIL_DOMAIN.fullmatch(around.host):
         return []
     places, announced = [], False
     for number, line in enumerate(lines):
@@ -150,9 +157,15 @@ def _bare_names(lines: list[str], around: Surroundings) -> list[_Place]:
     return places
 
 
+# `RECIPIENT=a@example.com` in what a program printed
+_ENVIRONMENT = re.compile(r"[A-Z_]{3,20}=")
+
+
 def _may_fail(address: str, around: Surroundings) -> bool:
     low = address.lower()
-    return low not in around.never and (low.partition("@")[0] not in _ROLES or low in around.mailed)
+    if _ENVIRONMENT.match(address) or low in around.never:
+        return False
+    return low.partition("@")[0] not in _ROLES or low in around.mailed
 
 
 def _failed_by_header(lines: list[str], around: Surroundings) -> list[_Place]:
@@ -302,10 +315,7 @@ def _paragraph_ends(line: str, said: list[str]) -> bool:
 
 def _reply(place: _Place, lines: list[str], *, lonely: bool) -> Reply:
     """The answer for one address: beside it, else where it is repeated, else the only one there."""
-    beside = " ".join(s for s in place.said if not pattern("boilerplate").match(s)).strip()
-    if beside.startswith("(") and beside.endswith(")"):
-        beside = beside[1:-1]
-    reply = parse_reply(_trimmed(beside)) if beside else Reply()
+    beside, reply = _beside(place)
     if (reply.code and (_tells(reply) or not lonely)) or reply.quoted:
         return reply
     for text in _candidates(place, lines, lonely=lonely):
@@ -315,6 +325,12 @@ def _reply(place: _Place, lines: list[str], *, lonely: bool) -> Reply:
     if beside and (reply.status or len(beside) > 24 or not lonely):
         return reply
     return _whole(lines, reply) if lonely else reply
+
+
+def _beside(place: _Place) -> tuple[str, Reply]:
+    """The words beside and below an address, and the reply in them."""
+    words = " ".join(s for s in place.said if not pattern("boilerplate").match(s)).strip(" ()")
+    return words, parse_reply(_trimmed(words)) if words else Reply()
 
 
 def _tells(reply: Reply) -> bool:
@@ -330,7 +346,7 @@ def _candidates(place: _Place, lines: list[str], *, lonely: bool) -> Iterator[st
         if _named(names, command) or (lonely and "@" not in command):
             yield answer
     for number, line in enumerate(lines):
-        if number != place.line and _answers(line) and _named(names, line):
+        if number != place.line and _named(names, line) and _answers(line):
             yield _with_continuation(lines, number)
     if lonely:
         yield from transcript(lines)

@@ -32,9 +32,15 @@ _FIELD = re.compile(r"^[ \t]{0,2}([A-Za-z][A-Za-z0-9-]{1,60})[ \t]*:[ \t]*(.*)$"
 _PER_RECIPIENT = ("final-recipient", "original-recipient", "action", "status")
 
 
+# where a part's closing boundary is damaged, the next part is no part of the report
+_NEXT_PART = re.compile(
+    r"^--[^\s-][^\n]{0,200}\ncontent-[a-z-]{1,40}:", re.IGNORECASE | re.MULTILINE
+)
+
+
 def status_text(message: Message) -> str | None:
     """The text of the report's machine-readable part, wherever it hides; None if there is none."""
-    texts = [part.text() for part in message.parts_of(*TYPES)]
+    texts = [_NEXT_PART.split(part.text(), 1)[0] for part in message.parts_of(*TYPES)]
     found = "\n\n".join(text for text in texts if text.strip())
     return found[:_REPORT_LIMIT] or None
 
