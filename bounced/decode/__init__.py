@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from bounced.decode import (
@@ -32,24 +33,52 @@ NOBODY = "names no recipient"
 _SENDERS = ("from", "sender", "reply-to", "return-path", "errors-to", "x-envelope-from")
 
 
+class _View:
+    """A message with what several decoders ask of it, each worked out once and only when asked."""
+
+    def __init__(self, message: Message) -> None:
+        self.message = message
+
+    @cached_property
+    def _cut(self) -> tuple[str, str]:
+        return cut(self.message.text())
+
+    @property
+    def said(self) -> str:
+        """The notice without the mail that it returns."""
+        return self._cut[0]
+
+    @cached_property
+    def fields(self) -> Headers:
+        """The headers of the returned mail."""
+        return returned_fields(self.message, lambda: self._cut[1])
+
+    @cached_property
+    def around(self) -> Surroundings:
+        return _surroundings(self.message, self.fields)
+
+    @cached_property
+    def is_report(self) -> bool:
+        return evidence.is_report(self.message, self.said)
+
+
 def decode(message: Message) -> Report:
     """What a message tells about deliveries. Pure; never raises for bad mail."""
-    said, rest = cut(message.text())
-    fields = returned_fields(message, rest)
+    view = _View(message)
     report = (
         rfc5965.decode(message)
         or rfc8098.decode(message)
         or notifications.decode(message)
-        or _structured(message, said, fields)
+        or _structured(view)
         or _challenge(message)
-        or _prose(message, said, fields)
+        or _prose(view)
         or rfc3834.decode(message)
         or Report(Kind.OTHER)
     )
     return replace(
         report,
         message_id=message.header("message-id") or None,
-        returned=returned_of(fields),
+        returned=returned_of(view.fields),
         problems=message.problems + report.problems,
     )
 
@@ -59,61 +88,60 @@ def _challenge(message: Message) -> Report | None:
     return None if evidence.daemon_sender(message) else rfc3834.challenge(message)
 
 
-def _structured(message: Message, said: str, fields: Headers) -> Report | None:
+def _structured(view: _View) -> Report | None:
     """A standard report, its gaps filled from the words beside it."""
+    message = view.message
     status = rfc3464.status_text(message)
-    if status is None and _may_carry_fields(message, said):
-        status = rfc3464.fields_in(said)
+    if status is None and _may_carry_fields(view):
+        status = rfc3464.fields_in(view.said)
     if status is None:
         return None
-    around = _surroundings(message, fields)
     cut_here = CUT in message.problems and message.parts[-1].content_type in rfc3464.TYPES
     named = rfc3464.recipients(status, complete=not cut_here)
-    senders = _senders_only(message, fields)
-    theirs = [r for r in named if r.address.lower() not in senders]
-    recipients = _enriched(theirs, said)
+    recipients = _enriched(_not_the_sender(named, view), view)
     if named and not recipients:
         return None  # nobody but the sender: never ours to act on
     if not recipients:
-        found = notice.recipients(said, around)
+        action = rfc3464.first_action(status)
+        found = notice.recipients(view.said, view.around)
         if not found:
             return None
-        recipients = [replace(r, action=_action_of(status)) for r in found]
-    if any(r.action is Action.DELAYED for r in recipients) and _expired(said):
+        recipients = [replace(r, action=action) for r in found]
+    if any(r.action is Action.DELAYED for r in recipients) and _expired(view.said):
         recipients = [replace(r, action=Action.FAILED) for r in recipients]
-    kind = kind_of(recipients)
-    name = formats.recognise(message, said)
+    name = formats.recognise(message, view.said)
     return Report(
-        kind,
+        kind_of(recipients),
         tuple(recipients),
         f"rfc3464/{name.name}" if name else "rfc3464",
         reporting_mta=rfc3464.reporting_mta(status),
     )
 
 
-def _senders_only(message: Message, fields: Headers) -> frozenset[str]:
-    """Who sent what is returned: no recipient of it, whoever names them.
+def _not_the_sender(
+    recipients: Sequence[RecipientReport], view: _View
+) -> Sequence[RecipientReport]:
+    """Who sent what is returned is no recipient of it, whoever names them.
 
     Unless it was addressed to them too; but the bounce address never is what bounced.
     """
-    senders = _lower(addresses_in(fields, *_SENDERS)) | _lower(
-        addresses_in(message.headers, "from")
-    )
+    message, fields = view.message, view.fields
+    signed = " ".join(value for name, value in fields if name in _SENDERS).lower()
+    signed += message.header("from").lower()
+    if not any(recipient.address.lower() in signed for recipient in recipients):
+        return recipients
+    senders = _lower(addresses_in(fields, *_SENDERS))
+    senders |= _lower(addresses_in(message.headers, "from"))
     envelope = _lower(addresses_in(fields, "return-path"))
-    return senders - (_lower(addresses_in(fields, "to", "cc")) - envelope)
+    senders -= _lower(addresses_in(fields, "to", "cc")) - envelope
+    return [r for r in recipients if r.address.lower() not in senders]
 
 
-def _may_carry_fields(message: Message, said: str) -> bool:
-    return (
-        not message.headers
-        or evidence.is_report(message, said)
-        or message.content_type == "multipart/report"
-    )
-
-
-def _action_of(status: str) -> Action:
-    group = next((g for g in rfc3464.groups(status) if "action" in g), {})
-    return rfc3464.action_of(group.get("action", ""), None)
+def _may_carry_fields(view: _View) -> bool:
+    if "-recipient" not in view.said and "-Recipient" not in view.said:
+        return False
+    message = view.message
+    return not message.headers or message.content_type == "multipart/report" or view.is_report
 
 
 def _expired(said: str) -> bool:
@@ -129,13 +157,14 @@ def kind_of(recipients: Sequence[RecipientReport]) -> Kind:
     return Kind.DELAY if Action.DELAYED in actions else Kind.DELIVERY
 
 
-def _enriched(recipients: Sequence[RecipientReport], said: str) -> list[RecipientReport]:
+def _enriched(recipients: Sequence[RecipientReport], view: _View) -> list[RecipientReport]:
     """Where the report keeps less than the words beside it say, take the words' answer."""
-    lines = said.split("\n")
-    answers = list(notice.transcript(lines))
     silent = [r for r in recipients if r.reply.code is None and r.action not in _WENT]
+    if not silent and "<<<" not in view.said:
+        return list(recipients)
+    answers = list(notice.transcript(view.said.split("\n")))
     names = [a for r in silent for a in (r.address, r.original_address) if a]
-    beside = notice.recipients(said, Surroundings(failed=tuple(names))) if names else []
+    beside = notice.recipients(view.said, Surroundings(failed=tuple(names))) if names else []
     by_name = {r.address.lower(): r for r in beside if r.reply.text}
     return [_with_words(r, answers, by_name) for r in recipients]
 
@@ -173,14 +202,14 @@ def _continues(longer: str, start: str) -> bool:
     )
 
 
-def _prose(message: Message, text: str, fields: Headers) -> Report | None:
+def _prose(view: _View) -> Report | None:
     """A notice in words only."""
-    if not evidence.is_report(message, text):
+    if not view.is_report:
         return None
-    around = _surroundings(message, fields)
+    message, text = view.message, view.said
     form = formats.recognise(message, text)
     action = notice.action(message.header("subject"), text)
-    found = [replace(r, action=action) for r in notice.recipients(text, around)]
+    found = [replace(r, action=action) for r in notice.recipients(text, view.around)]
     if found:
         return Report(kind_of(found), tuple(found), form.name if form else "prose")
     if evidence.weigh(message) >= 4:

@@ -329,7 +329,9 @@ def _reply(place: _Place, lines: list[str], *, lonely: bool) -> Reply:
 
 def _beside(place: _Place) -> tuple[str, Reply]:
     """The words beside and below an address, and the reply in them."""
-    words = " ".join(s for s in place.said if not pattern("boilerplate").match(s)).strip(" ()")
+    words = " ".join(s for s in place.said if not pattern("boilerplate").match(s)).strip()
+    if words.startswith("(") and words.endswith(")"):
+        words = words[1:-1]
     return words, parse_reply(_trimmed(words)) if words else Reply()
 
 

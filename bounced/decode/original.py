@@ -17,6 +17,8 @@ from bounced.smtp import is_address
 from bounced.text import decode_words
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from bounced.message import Headers, Message, Part
 
 # What may decorate a border line, and what may indent or quote a header line.
@@ -51,13 +53,14 @@ def returned_part(message: Message) -> Part | None:
     return next(message.parts_of(*_RETURNED_TYPES), None)
 
 
-def returned_fields(message: Message, rest: str) -> Headers:
+def returned_fields(message: Message, behind: Callable[[], str]) -> Headers:
     """Header fields of the returned mail: its own part's, else those behind the border."""
     part = returned_part(message)
     if part is not None:
         fields = returned_headers(part.data())
         if fields:
             return fields
+    rest = behind()
     lines = [line.strip(" \t>|") if line[:1] in ">|" else line for line in rest.splitlines()[:400]]
     start = next((n for n, line in enumerate(lines) if _FIRST_FIELD.match(line.strip())), None)
     if start is None:

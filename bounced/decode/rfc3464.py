@@ -240,13 +240,19 @@ def diagnostic(group: Group) -> tuple[str | None, Reply]:
     return (kind[1].lower() if kind else None), reply
 
 
+_REPORTING = re.compile(r"^[ \t]{0,2}reporting-mta[ \t]*:(.*)$", re.IGNORECASE | re.MULTILINE)
+_ACTION = re.compile(r"^[ \t]{0,2}action[ \t]*:(.*)$", re.IGNORECASE | re.MULTILINE)
+
+
 def reporting_mta(text: str) -> str | None:
-    for group in groups(text):
-        value = group.get("reporting-mta", "")
-        host = _host(value)
-        if host:
-            return host
-    return None
+    """The host that wrote the report, as the first field of that name has it."""
+    return next((host for m in _REPORTING.finditer(text) if (host := _host(m[1]))), None)
+
+
+def first_action(text: str) -> Action:
+    """The action of a report that names no recipient."""
+    found = _ACTION.search(text)
+    return action_of(found[1] if found else "", None)
 
 
 def _host(value: str) -> str | None:

@@ -21,7 +21,7 @@ def decode(message: Message) -> Report | None:
     if fields is None:
         return _opt_out(message)
     kind = fields.get("feedback-type", "abuse").lower()
-    returned = returned_fields(message, "")
+    returned = returned_fields(message, str)
     named = [
         address_in(value) for key, value in fields.items() if key.startswith("original-rcpt-to")
     ]
