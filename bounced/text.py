@@ -169,7 +169,10 @@ def decode_words(value: str) -> str:
     `value` holds raw bytes as latin-1; what is raw 8-bit is read as UTF-8 where it can be, else
     as what it looks like. Neighbours in one charset are read as one: some writers cut characters.
     """
-    if not value.isascii():
+    if value.isascii():
+        if "=?" not in value:
+            return value
+    else:
         with contextlib.suppress(UnicodeEncodeError):
             value = decode_charset(value.encode("latin-1"), None)
     told: list[str] = []
