@@ -444,9 +444,9 @@ def _lost_multipart(body: bytes) -> bool:
 
 
 def _guessed_boundary(body: bytes) -> str:
-    """A lost boundary parameter: the first `--line` that a Content-Type follows."""
+    """A lost boundary parameter: the first `--line` that a Content-… field follows."""
     found = re.search(
-        rb"(?:^|\n)--([^\s-][^\n]{0,199})\n(?=content-type:)", body[:200_000], re.IGNORECASE
+        rb"(?:^|\n)--([^\s-][^\n]{0,199})\n(?=content-[a-z-]{1,40}:)", body[:200_000], re.IGNORECASE
     )
     return found[1].decode("latin-1").strip() if found else ""
 

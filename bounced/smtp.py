@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import unicodedata
 from typing import Final
 
 from bounced.model import EnhancedStatus, Reply
@@ -147,7 +148,7 @@ _LOCAL = rf"(?:\"[^\"\r\n]{{1,64}}\"|{_ATOM})"
 _ASCII = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 _LABEL = r"[^\W_](?:[\w\-]{0,61}[^\W_])?"
 _DOMAIN = (
-    rf"(?:{_ASCII}(?:\.{_ASCII}){{0,10}}(?![^\W{_CJK}]|-\w)"
+    rf"(?:{_ASCII}(?:\.{_ASCII}){{0,10}}(?![^\W{_CJK}]|[.-][^\W{_CJK}])"
     rf"|{_LABEL}(?:\.{_LABEL}){{0,10}}(?!\w|-\w)"
     r"|\[[\dA-Fa-f.:IPv]{2,45}\])"
 )
@@ -174,6 +175,15 @@ def canonical(address: str) -> str:
         with contextlib.suppress(UnicodeError):
             domain = domain.encode("idna").decode("ascii").rstrip(".")
     return f"{local}@{domain}"
+
+
+def folded(address: str) -> str:
+    """The form by which addresses are matched: canonical, and the local part in lower case.
+
+    Only the receiving host may fold the case of a local part (RFC 5321, 2.4), but hardly any
+    tells Bob from bob, and reports may come back folded. Never mail to this form.
+    """
+    return unicodedata.normalize("NFC", canonical(address)).lower()
 
 
 # `list+user=host`, `list-return-118-user=host`, `bounces+4711-c0de-user=host`; behind any other

@@ -10,7 +10,14 @@ from pathlib import Path
 import pytest
 
 from bounced import config
-from bounced.config import Config, ConfigError, Database, MailboxConfig, Secret
+from bounced.config import (
+    Config,
+    ConfigError,
+    Database,
+    MailboxConfig,
+    OAuth2Config,
+    Secret,
+)
 from bounced.model import Reason
 from bounced.policy import Brake, Policy
 
@@ -58,16 +65,23 @@ def test_the_example_explains_every_key_and_no_other() -> None:
         return {part.name for part in dataclasses.fields(cls)}
 
     assert keys_of_the_example() == {
-        "": {"never_suppress", "rules"},
+        "": {"never_suppress", "rules", "quarantine_copies", "token_folder"},
         "database": names(Database),
-        "mailbox": names(MailboxConfig) | set(config.SECRET_KEYS),
+        "mailbox": names(MailboxConfig) - {"oauth2"} | set(config.SECRET_KEYS),
         "policy": names(Policy),
         "brake": names(Brake),
     }
 
 
+def test_the_example_shows_every_key_of_oauth2() -> None:
+    shown = set(re.findall(r"^#   ([a-z_]+) = ", EXAMPLE.read_text("utf-8"), re.MULTILINE))
+    bare = {re.sub(r"_(env|file|command)$", "", key) if "key" not in key else key for key in shown}
+    assert bare == {part.name for part in dataclasses.fields(OAuth2Config)}
+
+
 # keys that exclude one another: taking one up means putting the other down
 RIVALS = {key: set(config.SECRET_KEYS) - {key} for key in config.SECRET_KEYS}
+COMPANIONS = {"client_key": 'client_certificate = "client.pem"'}
 
 
 @pytest.mark.parametrize(
@@ -78,6 +92,8 @@ def test_every_line_of_the_example_that_is_commented_out_can_be_taken_up(
 ) -> None:
     text = EXAMPLE.read_text("utf-8").replace(line, line.removeprefix("# "))
     key = KEY.match(line)[1]  # type: ignore[index]
+    companion = COMPANIONS.get(key, "")
+    text = text.replace(f"# {companion}", companion) if companion else text
     for rival in RIVALS.get(key, ()):
         text = re.sub(rf"^{rival} = .*$", "", text, flags=re.MULTILINE)
     before = config.load(EXAMPLE)
@@ -175,7 +191,9 @@ def test_every_and_cron_exclude_each_other(tmp_path: Path) -> None:
 
 def secret(folder: Path, key: str, value: str) -> Secret:
     text = re.sub(r"^password = .*$", f"{key} = {value}", mailbox(), flags=re.MULTILINE)
-    return config.load(written(folder, text)).mailboxes[0].password
+    found = config.load(written(folder, text)).mailboxes[0].password
+    assert found is not None
+    return found
 
 
 def test_a_password_can_come_from_four_places(
@@ -293,3 +311,108 @@ def test_the_empty_file_is_a_configuration_with_no_mailbox(tmp_path: Path) -> No
     assert loaded == dataclasses.replace(
         Config(Database(f"sqlite:///{tmp_path}/bounced.db")), path=tmp_path / "config.toml"
     )
+
+
+def oauth2(**keys: str) -> str:
+    """A mailbox that logs in by OAuth2; each value is TOML."""
+    text = re.sub(r"^password = .*\n", "", mailbox(), flags=re.MULTILINE)
+    return text + "[mailbox.oauth2]\n" + "".join(f"{k} = {v}\n" for k, v in keys.items())
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {
+            "provider": '"microsoft"',
+            "flow": '"client_credentials"',
+            "client_id": '"c"',
+            "client_secret": '"s3cret"',
+        },
+        {"provider": '"microsoft"', "flow": '"device_code"', "client_id": '"c"'},
+        {"provider": '"google"', "client_id": '"c"', "refresh_token": '"s3cret"'},
+        {"provider": '"google"', "flow": '"service_account"', "key_file": '"key.json"'},
+        {"client_id": '"c"', "refresh_token": '"s3cret"', "token_url": '"https://example.com/t"'},
+    ],
+)
+def test_each_flow_of_oauth2_can_be_configured(tmp_path: Path, keys: dict[str, str]) -> None:
+    login = config.load(written(tmp_path, oauth2(**keys))).mailboxes[0].oauth2
+    assert login is not None
+    assert login.provider == keys.get("provider", '"custom"').strip('"')
+    assert "s3cret" not in repr(login)
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ({"client_id": '"c"', "refresh_token": '"r"'}, "token_url: missing"),
+        ({"provider": '"google"', "flow": '"device_code"'}, "flow: google offers"),
+        ({"provider": '"microsoft"', "flow": '"client_credentials"'}, "client_secret: missing"),
+        ({"provider": '"microsft"'}, "did you mean microsoft?"),
+        ({"flow": '"service_account"'}, "flow: custom offers"),
+        ({"client_idd": '"c"'}, "did you mean client_id?"),
+        ({"client_secret": '"s3cret"', "client_secret_env": '"X"'}, "keep one of them"),
+    ],
+)
+def test_what_is_missing_for_oauth2_is_told(
+    tmp_path: Path, keys: dict[str, str], said: str
+) -> None:
+    told = problems(tmp_path, oauth2(**keys))
+    assert all(problem.startswith("mailbox[0].oauth2") for problem in told)
+    assert any(said in problem for problem in told), told
+    assert "s3cret" not in str(told)
+
+
+def test_a_password_beside_oauth2_is_one_too_many(tmp_path: Path) -> None:
+    text = mailbox() + '[mailbox.oauth2]\nprovider = "microsoft"\n'
+    text += 'flow = "device_code"\nclient_id = "c"\n'
+    assert problems(tmp_path, text) == [
+        "mailbox[0]: has both a password and oauth2; keep one of them"
+    ]
+
+
+def test_a_provider_brings_its_own_oauth2(tmp_path: Path) -> None:
+    text = oauth2(flow='"device_code"', client_id='"c"').replace(
+        'host = "imap.example.com"', 'provider = "microsoft365"'
+    )
+    box = config.load(written(tmp_path, text)).mailboxes[0]
+    assert box.oauth2 is not None
+    assert (box.host, box.oauth2.provider) == ("outlook.office365.com", "microsoft")
+
+
+def test_a_client_secret_that_others_may_read_is_warned_of(tmp_path: Path) -> None:
+    text = oauth2(
+        provider='"microsoft"',
+        flow='"client_credentials"',
+        client_id='"c"',
+        client_secret='"s3cret"',
+    )
+    (warning,) = config.load(written(tmp_path, text, mode=0o644)).warnings
+    assert "chmod 600" in warning
+
+
+def test_several_folders_are_as_many_mailboxes_and_the_first_keeps_the_name(
+    tmp_path: Path,
+) -> None:
+    folders = """["INBOX", 'Spam/Old', '\\Junk']"""
+    (account,) = config.load(written(tmp_path, mailbox(folders=folders))).mailboxes
+    boxes = list(account.each_folder())
+    assert [(box.name, box.folder) for box in boxes] == [
+        ("news", "INBOX"),
+        ("news/Spam/Old", "Spam/Old"),
+        ("news/Junk", "\\Junk"),
+    ]
+    assert {box.account for box in boxes} == {"news"}
+    (single,) = config.load(written(tmp_path, mailbox(folder='"Bounces"'))).mailboxes
+    assert [(box.name, box.folder) for box in single.each_folder()] == [("news", "Bounces")]
+
+
+def test_folders_that_cannot_be_emptied_are_told(tmp_path: Path) -> None:
+    both = mailbox(folder='"INBOX"', folders='["INBOX", "Junk"]')
+    assert problems(tmp_path, both) == ["mailbox[0]: has both folder and folders; keep one of them"]
+    pile = mailbox(folders='["INBOX", "Bounced/Processed"]')
+    assert "cannot be emptied" in problems(tmp_path, pile)[0]
+    assert "cannot be emptied" in problems(tmp_path, mailbox(folder='"X"', processed='"X"'))[0]
+    twice = mailbox(folders='["INBOX", "Junk", "Junk"]')
+    assert "names must be unique" in problems(tmp_path, twice)[0]
+    clash = mailbox(folders='["INBOX", "Junk"]') + mailbox(name='"news/Junk"')
+    assert "'news/Junk' is the name of mailbox[0]" in problems(tmp_path, clash)[0]

@@ -24,6 +24,7 @@ from bounced.model import (
     Verdict,
 )
 from bounced.rules import RULES_VERSION, Rule, RuleError, classify, judge, matching, rulebook
+from bounced.rules import __file__ as rules_page
 from bounced.rules import example_report as of_rule
 from bounced.rules.books import FAULTS, Level, content_version, own_rules
 from bounced.rules.folding import LIMIT, fold, words
@@ -31,6 +32,7 @@ from bounced.rules.index import index_of
 from bounced.smtp import parse_reply
 
 RULES = rulebook()
+BOOKS = Path(rules_page).parent
 REFERENCE = Path(__file__).resolve().parents[2] / "shared"
 
 
@@ -66,6 +68,13 @@ def test_a_rule_wins_its_examples_and_loses_its_counterexamples(rule: Rule) -> N
 def test_every_rule_has_its_sentence_its_source_and_an_example() -> None:
     assert [rule.id for rule in RULES if not (rule.because and rule.source and rule.examples)] == []
     assert [rule.id for rule in RULES if not rule.because.endswith((".", ")"))] == []
+
+
+def test_every_rule_knows_the_line_it_begins_on() -> None:
+    for rule in RULES:
+        lines = (BOOKS / rule.book).read_text("utf-8").splitlines()
+        assert lines[rule.line - 1].strip() == "[[rule]]"
+        assert lines[rule.line] == f'id = "{rule.id}"'
 
 
 def test_ids_are_unique_and_stable_in_form() -> None:
@@ -310,6 +319,30 @@ def test_a_status_or_a_code_alone_is_not_hard_against_other_words(obstacle: str)
     assert classify(at_rcpt).outcome is not Outcome.HARD
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "550 5.1.0 The address of the sender does not exist",
+        "550 Return-path address is not a valid mailbox",
+        "550 5.1.8 Die Domain des Absenders existiert nicht",
+        "550 发件人域名不存在",
+        "535 5.7.8 User unknown or password wrong",
+    ],
+)
+def test_no_saying_is_hard_in_a_text_that_speaks_of_the_sender(text: str) -> None:
+    assert verdict(text, status=EnhancedStatus(5, 1, 1)).outcome is not Outcome.HARD
+
+
+@pytest.mark.parametrize("text", ["554 5.3.5 it is unknown", "550 5.7.1 that is invalid"])
+def test_a_vague_saying_is_not_hard_under_a_status_of_another_subject(text: str) -> None:
+    assert verdict(text).outcome is not Outcome.HARD
+    assert verdict(text.replace(text[4:9], "5.1.0")).outcome is Outcome.HARD
+
+
+def test_a_mail_that_goes_back_to_its_sender_may_still_be_hard() -> None:
+    assert judged("550 5.1.1 User unknown, message returned to sender") == ("hard", "user_unknown")
+
+
 def test_a_bare_550_is_hard_only_at_rcpt_and_never_surely() -> None:
     assert judged("550 5.0.0") == ("soft", "undetermined")
     at_rcpt = classify(RecipientReport("a@example.org", parse_reply("550", command="RCPT")))
@@ -485,6 +518,38 @@ def test_what_is_no_failure_is_judged_by_its_kind_whatever_it_quotes(
     assert bounce.verdict.outcome is Outcome.NONE
     assert (bounce.verdict.rule, bounce.verdict.reason, bounce.verdict.fault) == expected
     assert list(matching(recipient, Report(kind, (recipient,)))) == []
+
+
+@pytest.mark.parametrize(
+    ("told", "reason"),
+    [
+        ("feedback-type: abuse", Reason.COMPLAINT),
+        ("Feedback-Type: fraud", Reason.COMPLAINT),
+        ("feedback-type: opt-out", Reason.COMPLAINT),
+        ("", Reason.COMPLAINT),
+        ("feedback-type: not-spam", Reason.NOT_A_FAILURE),
+        ("feedback-type: virus", Reason.NOT_A_FAILURE),
+        ("feedback-type: auth-failure", Reason.NOT_A_FAILURE),
+        ("feedback-type: other", Reason.NOT_A_FAILURE),
+    ],
+)
+def test_feedback_is_a_complaint_only_where_the_reader_does_not_want_the_mail(
+    told: str, reason: Reason
+) -> None:
+    found = classify(RecipientReport("a@example.com", Reply(told)), Report(Kind.COMPLAINT))
+    assert (found.outcome, found.reason) == (Outcome.NONE, reason)
+
+
+def test_a_short_phrase_is_a_whole_word() -> None:
+    found = verdict("552 Bitte überprüfen Sie die Größe")
+    assert found.rule != "refused/spam"
+    assert verdict("550 5.7.1 This is UBE").reason is Reason.SPAM_BLOCK
+
+
+def test_what_a_filter_on_the_way_appends_is_no_evidence() -> None:
+    notice = "Delivery failed. This email has been scanned for offensive content and viruses by us."
+    report = RecipientReport("a@example.com", parse_reply(notice), status=EnhancedStatus(5, 1, 1))
+    assert classify(report).reason is Reason.USER_UNKNOWN
 
 
 def test_a_delay_tells_its_cause_so_far() -> None:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["decode"]
 
 NOBODY = "names no recipient"
+_ARRIVED = ("delivered-to", "x-original-to", "envelope-to", "to")
 _SENDERS = ("from", "sender", "reply-to", "return-path", "errors-to", "x-envelope-from")
 
 
@@ -80,7 +81,16 @@ def decode(message: Message) -> Report:
         message_id=message.header("message-id") or None,
         returned=returned_of(view.fields),
         problems=message.problems + report.problems,
+        envelope=_envelope(message, view.fields),
     )
+
+
+def _envelope(message: Message, fields: Headers) -> tuple[str, ...]:
+    """Where a token may be, if the sender gave the mail one: see `bounced.trust`."""
+    arrived = addresses_in(message.headers, *_ARRIVED)
+    tokens = [value.strip() for name, value in fields if name == "x-bounced-token"]
+    places = [*arrived[:8], *addresses_in(fields, "return-path")[:2], *tokens[:2]]
+    return tuple(place[:320] for place in places)
 
 
 def _challenge(message: Message) -> Report | None:

@@ -68,12 +68,17 @@ def is_report(message: Message, notice: str) -> bool:
 
     Bare bodies (no headers at all) are believed by their words alone.
     """
-    words, reply = failure_words(notice), smtp_words(notice)
     if not message.headers:
-        return words and _ADDRESS_AT.search(notice) is not None
+        return failure_words(notice) and _ADDRESS_AT.search(notice) is not None
     if message.header("x-failed-recipients"):
         return True
-    points = weigh(message) + words + reply
+    if by_person(message) or says_itself_automatic(message):
+        return False
+    points = weigh(message)
+    if points < 1:
+        return False  # whatever it says: a person's mail, which most mail is
+    words, reply = failure_words(notice), smtp_words(notice)
+    points += words + reply
     head = notice[:8_000]
     alone = len({address.lower() for address in ADDRESS.findall(head)}) == 1
     named = alone or _ADDRESS_LINE.search(head) is not None
@@ -99,6 +104,33 @@ def by_machine(message: Message) -> bool:
     answered = bool(submitted) and not submitted.startswith("no")
     report = message.content_type == "multipart/report"
     return answered or report or daemon_sender(message) or null_sender(message)
+
+
+def by_person(message: Message) -> bool:
+    """Whether the mail takes its own bounces at the address that signs it, as no daemon does."""
+    signed = message.header("from").lower()
+    sender = next(iter(ADDRESS.findall(signed)), "")
+    name = signed.replace(sender, "").strip(" \"'<>()")
+    returns = [value.strip(" <>").lower() for value in message.all_headers("return-path")]
+    submitted = message.header("auto-submitted").lower()
+    automatic = bool(submitted) and not submitted.startswith("no")
+    return (
+        sender != ""
+        and sender in returns
+        and not (automatic or message.content_type == "multipart/report")
+        and pattern("daemon").search(sender) is None
+        and pattern("daemon").fullmatch(name) is None
+    )
+
+
+def says_itself_automatic(message: Message) -> bool:
+    """Whether a mailbox, not a mail system, says in the subject that it answered by itself."""
+    subject = message.header("subject")
+    return (
+        pattern("auto_reply_itself").search(subject) is not None
+        and not report_subject(message)
+        and not daemon_sender(message)
+    )
 
 
 def weigh(message: Message) -> int:

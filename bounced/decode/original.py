@@ -61,7 +61,7 @@ def returned_fields(message: Message, behind: Callable[[], str]) -> Headers:
         if fields:
             return fields
     rest = behind()
-    lines = [line.strip(" \t>|") if line[:1] in ">|" else line for line in rest.splitlines()[:400]]
+    lines = [line.lstrip(" \t>|") if line[:1] in ">|" else line for line in rest.splitlines()[:400]]
     start = next((n for n, line in enumerate(lines) if _FIRST_FIELD.match(line.strip())), None)
     if start is None:
         return ()

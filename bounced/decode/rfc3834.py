@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from bounced.decode.evidence import null_sender
+from bounced.decode.evidence import null_sender, reply_subject
 from bounced.decode.words import pattern
 from bounced.model import Kind, Report
 
@@ -27,9 +27,9 @@ _HEADERS: Final = (
 
 def challenge(message: Message) -> Report | None:
     """A request to prove that a person wrote, or None."""
-    asked = pattern("challenge").search(message.header("subject"))
     if message.parameter("report-type").lower() == "delivery-status" or not _automatic(message):
         return None
+    asked = pattern("challenge").search(message.header("subject"))
     if asked or pattern("challenge").search(message.text()[:6_000]):
         return Report(Kind.CHALLENGE, format="challenge")
     return None
@@ -74,5 +74,6 @@ def _answers(message: Message, subject: str, text: str) -> bool:
         return True
     says = pattern("auto_reply").search(text) is not None
     if _auto_subject().search(subject):
-        return says or _automatic(message)
+        # people answer to subjects of that kind, too
+        return (says and not reply_subject(message)) or _automatic(message)
     return says and _automatic(message) and not submitted.startswith("auto-generated")

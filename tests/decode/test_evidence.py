@@ -1,0 +1,89 @@
+"""A person who speaks of bounces is not one, and a mail system is believed."""
+
+import pytest
+
+from bounced import parse
+from bounced.decode import evidence
+from bounced.message import read
+from bounced.model import Kind
+from tests.decode.letters import NOTICE, mail
+
+QUOTED = "".join(f"> {line}\n" for line in NOTICE.split("\n"))
+ANNA = "Anna Reader <anna@example.net>"
+MIXED = "Content-Type: multipart/mixed; boundary=b"
+ATTACHED = (
+    "--b\nContent-Type: text/plain\n\nsee below\n--b\nContent-Type: message/rfc822\n\n"
+    "From: MAILER-DAEMON@example.com\nSubject: failure notice\n"
+    "Content-Type: multipart/report; report-type=delivery-status; boundary=c\n\n"
+    f"--c\nContent-Type: text/plain\n\n{NOTICE}\n--c\nContent-Type: message/delivery-status\n\n"
+    "Final-Recipient: rfc822; reader@example.net\nAction: failed\nStatus: 5.1.1\n\n--c--\n--b--\n"
+)
+FORWARDED = (
+    "-------- Forwarded Message --------\nSubject: Undelivered\nFrom: MAILER-DAEMON@example.com\n\n"
+)
+FIELDS = "Final-Recipient: rfc822; reader@example.net\nAction: failed\nStatus: 5.1.1\n"
+
+
+@pytest.mark.parametrize(
+    ("sender", "subject", "text", "headers", "returns"),
+    [
+        (ANNA, "Re: Undelivered Mail Returned to Sender", "I got this\n\n" + QUOTED, ["In-Reply-To: <x@example.com>"], "anna@example.net"),
+        (ANNA, "Problem with your list", "I got this\n\n" + QUOTED, [], "anna@example.net"),
+        (ANNA, "delivery failure?", "What is it?\n\n" + QUOTED, [], None),
+        (ANNA, "Fwd: Undelivered Mail", "FYI\n\n" + FORWARDED + NOTICE, [], "anna@example.net"),
+        (ANNA, "Undelivered Mail Returned to Sender", "Hallo, das kam zurück:\n\n" + NOTICE, [], "anna@example.net"),
+        (ANNA, "Fwd: failure notice", ATTACHED, [MIXED], "anna@example.net"),
+        ("Bernd <b@example.de>", "AW: Zustellung fehlgeschlagen", "> konnte nicht zugestellt werden\n> leser@example.de: 550 Benutzer unbekannt\n", [], None),
+        ("Bernd <b@example.de>", "Zustellung fehlgeschlagen", "Das kam:\nkonnte nicht zugestellt werden:\nleser@example.de: 550 5.1.1 unbekannt\n", [], "b@example.de"),
+        ("太郎 <taro@example.jp>", "Re: 配信エラー", "> taro2@example.jp: 550 5.1.1 配信できませんでした\n", [], "taro@example.jp"),
+        ("王 <wang@example.cn>", "转发：系统退信", "请看退信：\n\nli@example.cn: 550 User not found 无法投递\n", [], None),
+        ("Weekly <news@example.net>", "Delivery status notifications explained", "550 5.1.1 <reader@example.net>: User unknown\ncould not be delivered to reader@example.net\n" + FIELDS, ["List-Unsubscribe: <https://example.net>"], "b@example.net"),
+        ("list-request@example.net", "list Digest, Vol 3", "Topics: Undelivered Mail\n\n" + QUOTED, ["List-Post: <mailto:list@example.net>", "Precedence: list"], "list-bounces@example.net"),
+        ("list-request@example.net", "list Digest, Vol 3", "--b\nContent-Type: multipart/digest; boundary=c\n\n--c\n\nSubject: failure notice\n\n" + NOTICE + "--c--\n--b--\n", [MIXED], "list-bounces@example.net"),
+        ("Matt Daemon <matt@example.net>", "Question about delivery", "My message to reader@example.com was not delivered, 550 5.1.1 user unknown.\n", [], "matt@example.net"),
+        ("Norman Mailer <norman@example.net>", "Returned mail", "reader@example.com: 550 5.1.1 unknown to me.\n", [], "norman@example.net"),
+        ("Postmaster Smith <j.smith@example.net>", "Undelivered parcels", "reader@example.com: 550 parcels could not be delivered to the recipient.\n", [], "j.smith@example.net"),
+        ("postmaster@example.net", "Your newsletter", "Please remove reader@example.net from your list.\n", [], "postmaster@example.net"),
+        ("root@example.org (Cron Daemon)", "Cron <root@host> backup", "backup failed: error 550 user unknown root@example.org\n", [], "root@example.org"),
+        ("Logwatch <root@example.org>", "Logwatch: delivery errors", "  2 reader@example.com: 550 5.1.1 User unknown\n", [], "root@example.org"),
+    ],
+)  # fmt: skip
+def test_a_person_or_program_that_speaks_of_bounces_is_no_bounce(
+    sender: str, subject: str, text: str, headers: list[str], returns: str | None
+) -> None:
+    got = parse(mail(sender, subject, text, *headers, returns=returns))
+    assert (got.report.kind, got.bounces) == (Kind.OTHER, ())
+
+
+@pytest.mark.parametrize(
+    ("sender", "subject", "returns"),
+    [
+        ("MAILER-DAEMON@mx.example.com", "Undelivered Mail Returned to Sender", ""),
+        ("Mail Delivery System <noreply@mx.example.com>", "failure notice", "noreply@mx.example.com"),
+        ("postmaster@mx.example.com", "Undeliverable: News", "postmaster@mx.example.com"),
+        ("notify@mx.example.com", "Delivery failure", ""),
+        ("MAILER-DAEMON <>", "failure notice", ""),
+        ("MAILER-DAEMON@mx.example.com", "News", ""),
+    ],
+)  # fmt: skip
+def test_a_mail_system_is_believed(sender: str, subject: str, returns: str) -> None:
+    got = parse(mail(sender, subject, NOTICE, returns=returns))
+    assert got.report.kind is Kind.BOUNCE
+    assert [b.recipient.address for b in got.bounces] == ["reader@example.net"]
+
+
+@pytest.mark.parametrize(
+    ("sender", "daemon"),
+    [
+        ("MAILER-DAEMON@example.com", True),
+        ("Mail Delivery Subsystem <x@example.com>", True),
+        ('"Mail Deliver System" <MAILER-DAEMON>', True),
+        ("系统退信 <x@example.cn>", True),
+        ("Matt Daemon <matt@example.net>", False),
+        ("Anna <anna@example.net>", False),
+        ("The Postmaster Weekly Digest <news@example.net>", False),
+        ("", False),
+    ],
+)
+def test_who_signs_like_a_mail_system(sender: str, daemon: bool) -> None:  # noqa: FBT001
+    assert evidence.daemon_sender(read(mail(sender, "x", "x"))) is daemon

@@ -1,0 +1,128 @@
+"""Whose address a text notice is about, and what was said of it."""
+
+import pytest
+
+from bounced.decode import notice
+from bounced.decode.notice import Surroundings
+from bounced.model import Action
+
+A = "a@example.com"
+
+
+def read(text: str, **around: object) -> list[tuple[str, int | None, str | None]]:
+    found = notice.recipients(text, Surroundings(**around))  # type: ignore[arg-type]
+    return [
+        (r.address, r.reply.code, str(r.reply.status) if r.reply.status else None) for r in found
+    ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"<{A}>: host mx.example.com[192.0.2.1] said: 550 5.1.1 unknown",
+        f"<{A}>: host mx.example.com[192.0.2.1] said:\n    550 5.1.1 unknown",
+        f"  {A}\n    SMTP error from remote mail server after RCPT TO:<{A}>:\n    host mx [192.0.2.1]: 550 5.1.1 unknown",
+        f"<{A}>:\n192.0.2.1 does not like recipient.\nRemote host said: 550 5.1.1 unknown\nGiving up on 192.0.2.1.",
+        f"550 5.1.1 <{A}>... unknown",
+        f"   ----- Transcript of session follows -----\n>>> RCPT To:<{A}>\n<<< 550 5.1.1 unknown",
+        f"* {A}\n  Reason: 550 5.1.1 unknown",
+        f"Recipient: {A}\nReason: 550 5.1.1 unknown",
+        f"Could not be delivered to {A} because 550 5.1.1 unknown",
+        f"收件人：{A}\n原因：550 5.1.1 用户不存在",
+        f"宛先: {A}\n理由: 550 5.1.1 unknown",
+        f"Empfänger: {A}\nGrund: 550 5.1.1 unbekannt",
+    ],
+    ids=[
+        "postfix", "folded", "exim", "qmail", "sendmail", "transcript", "bullet", "label", "sentence", "chinese", "japanese",
+        "german",
+    ],
+)  # fmt: skip
+def test_one_address_and_what_was_said_of_it(text: str) -> None:
+    assert read(text) == [(A, 550, "5.1.1")]
+
+
+def test_each_address_has_its_own_answer() -> None:
+    text = f"<{A}>: said: 550 5.1.1 unknown\n\n<b@example.com>: said: 452 4.2.2 full\n"
+    assert read(text) == [(A, 550, "5.1.1"), ("b@example.com", 452, "4.2.2")]
+
+
+def test_addresses_of_senders_and_of_helpers_do_not_bounce() -> None:
+    text = (
+        f"<{A}>: 550 5.1.1 unknown\n\nFor help write to help@example.com\nnews@example.org: 550 x\n"
+    )
+    assert read(text, never=frozenset({"news@example.org"})) == [(A, 550, "5.1.1")]
+    assert read("Please contact postmaster@example.com about 550 5.1.1\n") == []
+
+
+def test_a_header_that_names_the_failed_goes_before_the_words() -> None:
+    text = f"  {A}\n    550 5.1.1 unknown\n\n  b@example.com\n    550 5.1.1 unknown\n"
+    assert [found[0] for found in read(text, failed=("b@example.com",))] == ["b@example.com"]
+
+
+def test_where_no_address_stands_the_only_one_mailed_is_meant() -> None:
+    assert read("550 5.1.1 User unknown\n", mailed=(A,)) == [(A, 550, "5.1.1")]
+    assert read("550 5.1.1 User unknown\n", mailed=(A, "b@example.com")) == []
+
+
+SENDMAIL_8_6 = """\
+   ----- The following addresses had delivery problems -----
+<bob@example.com>  (unrecoverable error)
+<"|/usr/bin/news-gate">  (unrecoverable error)
+    (expanded from: <gate@example.org>)
+
+   ----- Transcript of session follows -----
+<bob@example.com>... Deferred: Connection timed out with mx.example.com.
+Message will be deleted from queue
+sh: /usr/bin/news-gate: not found
+554 <"|/usr/bin/news-gate">... unknown mailer error 127
+"""
+
+
+def test_an_alias_has_the_answer_to_the_program_that_stands_for_it() -> None:
+    bob, gate = notice.recipients(SENDMAIL_8_6, Surroundings())
+    assert (bob.address, bob.reply.code) == ("bob@example.com", None)
+    assert "Connection timed out" in bob.reply.text
+    assert "mailer error" not in bob.reply.text
+    assert (gate.address, gate.reply.code) == ("gate@example.org", 554)
+    assert "unknown mailer error 127" in gate.reply.text
+
+
+def test_an_answer_of_several_lines_is_one() -> None:
+    lines = [">>> RCPT To:<a@example.com>", "<<< 550-5.1.1 not", "<<< 550 5.1.1 here", ">>> QUIT"]
+    assert list(notice.sessions(lines)) == [
+        ("RCPT To:<a@example.com>", "550-5.1.1 not 550 5.1.1 here (in reply to RCPT To command)")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("subject", "text", "action"),
+    [
+        ("Delayed: News", "not delivered yet", Action.DELAYED),
+        ("Warning: could not send message for past 4 hours", "", Action.DELAYED),
+        ("Verzögert: Rundbrief", "", Action.DELAYED),
+        ("Mail", "Delivery is delayed, we will keep trying.", Action.DELAYED),
+        ("Mail", "Delivery was delayed; giving up.", Action.FAILED),
+        ("Warning: delivery failed", "", Action.FAILED),
+        ("Undelivered Mail", "could not be delivered", Action.FAILED),
+    ],
+)
+def test_a_warning_is_told_from_a_failure(subject: str, text: str, action: Action) -> None:
+    assert notice.action(subject, text) is action
+
+
+@pytest.mark.parametrize(
+    ("text", "host"),
+    [
+        ("host mx.example.com[192.0.2.1] said: 550", "mx.example.com"),
+        ("while talking to mx.example.com.:", "mx.example.com"),
+        ("nobody said a thing", None),
+    ],
+)
+def test_the_host_that_answered_is_named_where_the_words_name_it(
+    text: str, host: str | None
+) -> None:
+    assert notice.remote_host(text) == host
+
+
+def test_an_address_a_thousand_times_is_read_in_good_time() -> None:
+    assert len(read(f"<{A}> (trouble)\n" * 2_000)) == 1

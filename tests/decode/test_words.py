@@ -1,0 +1,119 @@
+"""Every regular expression that meets a stranger's text takes time in proportion to its length."""
+
+import importlib
+import re
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from bounced.decode import formats, words
+
+# rooms whose patterns see mail
+ROOMS = (
+    "bounced.text",
+    "bounced.smtp",
+    "bounced.message",
+    "bounced.decode",
+    "bounced.decode.evidence",
+    "bounced.decode.notice",
+    "bounced.decode.original",
+    "bounced.decode.rfc3464",
+    "bounced.decode.rfc5965",
+    "bounced.decode.rfc8098",
+)
+# what a nested or overlapping repetition would try in every possible way
+HOSTILE = (
+    " ", "\n", "\t", "a", "a@", "a.", "@", "<", "-", "1", "=?", "(", "a ", "a-", " \n", "- ", "5.1.", "550 ", "=",
+    "=\n", "&", ";x=", "x:", ">", '"', "'", "用", "to ", "is ", "\nx: ", "--", "\n--", "a@a.a ", ": ", "re",
+)  # fmt: skip
+LENGTH = 8_000
+# patterns that are only ever asked whether a short text as a whole fits them, and how short
+SHORT = {
+    "bounced.smtp._VERP": 320,
+    "bounced.smtp._PLAIN": 320,
+    "bounced.decode.notice._MAIL_DOMAIN": 720,
+}
+# below this the clock is too coarse to tell double from quadruple
+FLOOR_SECONDS = 0.02
+
+
+def patterns() -> Iterator[tuple[str, re.Pattern[str] | re.Pattern[bytes]]]:
+    for room in ROOMS:
+        for name, value in vars(importlib.import_module(room)).items():
+            if isinstance(value, re.Pattern):
+                yield f"{room}.{name}", value
+    for name in words.names():
+        yield f"words.toml {name}", words.pattern(name)
+    for form in formats.formats():
+        for part, pattern in (("begins", form.begins), ("recipient", form.recipient), *form.when):
+            if pattern is not None:
+                yield f"formats.toml {form.name} {part}", pattern
+
+
+ALL = sorted((name, found) for name, found in dict(patterns()).items() if name not in SHORT)
+
+
+def seconds(pattern: re.Pattern[str] | re.Pattern[bytes], text: str) -> float:
+    best = 1e9
+    for _ in range(2):
+        start = time.process_time()
+        if isinstance(pattern.pattern, bytes):
+            for _ in re.finditer(pattern.pattern, text.encode(), pattern.flags):
+                pass
+        else:
+            for _ in re.finditer(pattern, text):
+                pass
+        best = min(best, time.process_time() - start)
+        if best < FLOOR_SECONDS:
+            break
+    return best
+
+
+@pytest.mark.parametrize(("name", "pattern"), ALL, ids=[name for name, _ in ALL])
+def test_a_pattern_takes_twice_the_time_for_twice_the_text(
+    name: str, pattern: re.Pattern[str] | re.Pattern[bytes]
+) -> None:
+    slow = {}
+    for piece in HOSTILE:
+        text = (piece * LENGTH)[:LENGTH]
+        twice = seconds(pattern, text + text)
+        if twice > FLOOR_SECONDS and twice > 3 * seconds(pattern, text):
+            slow[piece] = twice
+    assert slow == {}, name
+
+
+@pytest.mark.parametrize("name", SHORT)
+def test_a_pattern_for_short_texts_is_quick_on_the_longest_it_meets(name: str) -> None:
+    pattern = dict(patterns())[name]
+    assert isinstance(pattern.pattern, str)
+    slow = {}
+    for piece in (*HOSTILE, "a+", "bounce-", "a=", "1-", "return-1-"):
+        text = (piece * SHORT[name])[: SHORT[name]]
+        start = time.process_time()
+        re.match(pattern, text)
+        re.fullmatch(pattern, text)
+        if time.process_time() - start > FLOOR_SECONDS:
+            slow[piece] = time.process_time() - start
+    assert slow == {}
+
+
+def test_a_quadratic_pattern_would_be_found() -> None:
+    quadratic = re.compile(r"\s+$")
+    text, twice = " " * 3_000 + "x", " " * 6_000 + "x"
+    assert seconds(quadratic, twice) > 3 * seconds(quadratic, text)
+
+
+def test_there_are_patterns_to_try() -> None:
+    assert len(ALL) > 100
+    assert {room for room in ROOMS if not any(name.startswith(room) for name, _ in ALL)} == set()
+
+
+def test_every_word_list_matches_something_and_not_nothing() -> None:
+    for name in words.names():
+        assert words.pattern(name).search("") is None, name
+
+
+def test_a_format_with_an_unknown_key_is_an_error_that_names_it() -> None:
+    with pytest.raises(ValueError, match=r"'x'.*'begin'"):
+        formats._format({"name": "x", "begin": "y"})

@@ -1,0 +1,41 @@
+"""What servers of every family and country answer, and what a careful person would conclude.
+
+The texts of `data/replies.tsv` were written down from what the servers say, before anybody looked
+at what the books make of them: `where` names the server, `outcomes` and `reasons` what is right.
+"""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+
+from bounced.model import Outcome, Reason, RecipientReport
+from bounced.rules import classify
+from bounced.smtp import parse_reply
+
+DATA = Path(__file__).parent / "data" / "replies.tsv"
+
+
+def rows() -> list[dict[str, str]]:
+    with DATA.open(encoding="utf-8", newline="") as page:
+        return list(csv.DictReader(page, delimiter="\t", quoting=csv.QUOTE_NONE))
+
+
+ROWS = rows()
+
+
+def test_there_are_many_replies_and_each_allows_only_what_exists() -> None:
+    assert len(ROWS) >= 250
+    assert len({row["text"] for row in ROWS}) == len(ROWS)
+    for row in ROWS:
+        assert {Outcome(one) for one in row["outcomes"].split(",")}
+        assert {Reason(one) for one in row["reasons"].split(",")}
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row["where"])
+def test_a_reply_is_judged_as_a_careful_person_would(row: dict[str, str]) -> None:
+    found = classify(RecipientReport("anna@example.com", parse_reply(row["text"])))
+    assert found.outcome in row["outcomes"].split(","), found
+    assert found.reason in row["reasons"].split(","), found
