@@ -162,6 +162,9 @@ def is_address(text: str) -> bool:
     return len(text) <= 320 and _PLAIN.fullmatch(text) is not None
 
 
+_DOTS = re.compile(r"[\s.]{1,400}\Z")
+
+
 def canonical(address: str) -> str:
     """The form in which an address is kept and compared: domain in lower case and ASCII (IDNA).
 
@@ -170,10 +173,10 @@ def canonical(address: str) -> str:
     local, at, domain = address.strip().rpartition("@")
     if not at:
         return address.strip()
-    domain = domain.rstrip(".").lower()
+    domain = _DOTS.sub("", domain).lower()
     if not domain.isascii():
         with contextlib.suppress(UnicodeError):
-            domain = domain.encode("idna").decode("ascii").rstrip(".")
+            domain = _DOTS.sub("", domain.encode("idna").decode("ascii"))
     return f"{local}@{domain}"
 
 
