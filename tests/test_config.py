@@ -81,6 +81,7 @@ def test_the_example_shows_every_key_of_oauth2() -> None:
 
 # keys that exclude one another: taking one up means putting the other down
 RIVALS = {key: set(config.SECRET_KEYS) - {key} for key in config.SECRET_KEYS}
+RIVALS["path"] = {"host", "user", *config.SECRET_KEYS}
 COMPANIONS = {"client_key": 'client_certificate = "client.pem"'}
 
 
@@ -416,3 +417,21 @@ def test_folders_that_cannot_be_emptied_are_told(tmp_path: Path) -> None:
     assert "names must be unique" in problems(tmp_path, twice)[0]
     clash = mailbox(folders='["INBOX", "Junk"]') + mailbox(name='"news/Junk"')
     assert "'news/Junk' is the name of mailbox[0]" in problems(tmp_path, clash)[0]
+
+
+def test_a_folder_of_files_needs_no_server(tmp_path: Path) -> None:
+    text = '[[mailbox]]\nname = "local"\npath = "spool"\nprocessed = "done"\n'
+    (box,) = config.load(written(tmp_path, text)).mailboxes
+    assert box.path == tmp_path / "spool"
+    assert box.piles == {
+        "processed": tmp_path / "done",
+        "unrecognised": tmp_path / "spool-bounced/Unrecognised",
+        "quarantine": tmp_path / "spool-bounced/Quarantine",
+    }
+
+
+def test_a_folder_of_files_takes_nothing_that_is_for_servers(tmp_path: Path) -> None:
+    told = problems(tmp_path, mailbox(path='"spool"', archive='"flag"'))
+    assert [line.partition(":")[0] for line in told] == [
+        f"mailbox[0].{key}" for key in ("host", "user", "password", "archive")
+    ]

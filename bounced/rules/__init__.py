@@ -4,9 +4,9 @@ Judgement lives in the books beside this file (TOML), one rule a piece, each wit
 taught it to us; here is only the machine that reads them. Evidence is weighed in the order of the
 books: the operator's own, then what a provider is known to mean, then what the words say, then the
 enhanced status (RFC 3463), then command and reply code (RFC 5321). Within a book the first rule
-that fits wins. Two laws hold whatever a book says: a temporary reply (4xx) is never hard unless
-the rule names 4xx itself, and a code alone is never hard against words that speak of something
-else (`contraindications.toml`).
+that fits wins. Three laws hold whatever a book says: a temporary reply (4xx) is never hard unless
+the rule names 4xx itself; a code alone is never hard against words that speak of something else;
+and no saying is hard in a text that speaks of the sender (`contraindications.toml`).
 """
 
 from __future__ import annotations
@@ -35,9 +35,11 @@ from bounced.rules.books import (
     RuleError,
     content_version,
     contraindications,
+    names_in,
     operator_rules,
     own_rules,
     own_version,
+    speaks_elsewhere,
     vocabulary,
 )
 from bounced.rules.folding import fold, words
@@ -50,13 +52,17 @@ if TYPE_CHECKING:
 
 __all__ = [
     "RULES_VERSION",
+    "Lapse",
     "Rule",
     "RuleError",
     "classify",
     "judge",
+    "lapses",
     "matching",
     "rulebook",
     "rules_version",
+    "unproven",
+    "winner",
 ]
 
 RULES_VERSION: Final = own_version()
@@ -85,6 +91,13 @@ _HEARSAY: Final = 0.75
 
 # Commands that come before anyone has named the recipient: their answers cannot condemn him.
 _BEFORE_RCPT: Final = frozenset({"CONN", "HELO", "EHLO", "STARTTLS", "AUTH", "MAIL"})
+# A saying as vague as this, or a code alone, is not hard where the status is one of the system, of
+# media or of security (RFC 3463, 2: subjects 3, 6 and 7).
+_WEAK: Final = 0.8
+_OTHER_SUBJECTS: Final = frozenset({3, 6, 7})
+
+# Replies to AUTH (RFC 4954, 6): who is unknown or disabled there is the one who logs in.
+_ABOUT_LOGIN: Final = frozenset({530, 534, 535, 538})
 _STAGES: Final = {
     "but greeting failed": "CONN",
     "but my name was rejected": "HELO",
@@ -107,6 +120,7 @@ class _Evidence:
     hosts: tuple[str, ...]
     temporary: bool
     contraindicated: bool
+    elsewhere: bool
     hearsay: bool
 
 
@@ -136,6 +150,8 @@ def classify(
     the recipient's own action, says enough (`kind/…` verdicts).
     """
     kind = _kind(recipient, report)
+    if kind is Kind.COMPLAINT:
+        return _feedback(recipient)
     if kind is not None and (said := _KINDS.get(kind)) is not None:
         return _explained(said, recipient, rules) if said.reason is Reason.DELAYED else said
     decisive, evidence = next(_ranked(recipient, rules), (None, None))
@@ -167,17 +183,48 @@ def rulebook(extra: tuple[Path, ...] = ()) -> tuple[Rule, ...]:
     Raises RuleError that names every mistake: unknown keys with the nearest valid one, values
     that are none, an id used twice, and an operator's rule that loses its own example.
     """
-    rules = (*operator_rules(extra), *own_rules())
+    rules = unproven(extra)
     lost = [
         f"{rule.book}: rule {rule.id!r} does not win its example {example!r}"
         for rule in rules
         if rule.level is Level.OPERATOR
         for example in rule.examples
-        if next(matching(example_report(rule, example), rules=rules), None) is not rule
+        if winner(rule, example, rules) is not rule
     ]
     if lost:
         raise RuleError("\n".join(lost))
     return rules
+
+
+def unproven(extra: tuple[Path, ...] = ()) -> tuple[Rule, ...]:
+    """As `rulebook`, but whether the operator's rules win their examples is not asked."""
+    return (*operator_rules(extra), *own_rules())
+
+
+@dataclass(frozen=True, slots=True)
+class Lapse:
+    """An example that its rule does not win, or a counterexample (`wanted` False) that it wins."""
+
+    rule: Rule
+    text: str
+    wanted: bool
+    winner: Rule | None
+
+
+def lapses(rules: tuple[Rule, ...]) -> Iterator[Lapse]:
+    """Every example and counterexample that does not come out as its rule says."""
+    for rule in rules:
+        texts = [(text, True) for text in rule.examples]
+        texts += [(text, False) for text in rule.counterexamples]
+        for text, wanted in texts:
+            found = winner(rule, text, rules)
+            if (found is rule) is not wanted:
+                yield Lapse(rule, text, wanted, found)
+
+
+def winner(rule: Rule, example: str, rules: tuple[Rule, ...]) -> Rule | None:
+    """Which rule decides an example of `rule`."""
+    return next(matching(example_report(rule, example), rules=rules), None)
 
 
 def example_report(rule: Rule, example: str) -> RecipientReport:
@@ -228,7 +275,7 @@ def _says_more(inner: Rule, outer: Rule) -> bool:
 
 
 def _evidence(recipient: RecipientReport, reply: Reply, status: EnhancedStatus | None) -> _Evidence:
-    names = _names(recipient)
+    names = names_in(recipient.address, recipient.original_address)
     spelt = words(reply.text, names=names, vocabulary=vocabulary())
     classes = [reply.code // 100] if reply.code else []
     classes += [reply.status.class_] if reply.status else []
@@ -246,6 +293,7 @@ def _evidence(recipient: RecipientReport, reply: Reply, status: EnhancedStatus |
         ),
         temporary=4 in classes,
         contraindicated=any(phrase.in_words(spelt) for phrase in contraindications()),
+        elsewhere=speaks_elsewhere(spelt) or reply.code in _ABOUT_LOGIN,
         hearsay=reply.status is None and reply.code is not None,
     )
 
@@ -259,16 +307,6 @@ def _host(name: str) -> str:
     """A host as reports write it (`dns; mx1.example.com (192.0.2.1)`), bare and lower-case."""
     bare = name.rpartition(";")[2].strip().split()
     return bare[0].strip(".[]<>").lower() if bare else ""
-
-
-def _names(recipient: RecipientReport) -> frozenset[str]:
-    """What the mailbox is called, where that cannot be mistaken for what the server says."""
-    names = set()
-    for address in (recipient.address, recipient.original_address or ""):
-        local = fold(address.rpartition("@")[0])
-        if len(local) > 2 and local not in vocabulary() and not local.isdigit():
-            names.add(local)
-    return frozenset(names)
 
 
 def _fits(rule: Rule, evidence: _Evidence) -> bool:
@@ -294,6 +332,15 @@ def _may_be_hard(rule: Rule, evidence: _Evidence) -> bool:
         return False
     if evidence.command in _BEFORE_RCPT and not rule.command and rule.reason is not Reason.NULL_MX:
         return False
+    vague = rule.level is Level.PHRASE and rule.confidence < _WEAK
+    if (
+        (vague or rule.level is Level.CODE)
+        and evidence.status is not None
+        and evidence.status.subject in _OTHER_SUBJECTS
+    ):
+        return False
+    if evidence.elsewhere and rule.level >= Level.PHRASE:
+        return rule.reason is Reason.PROVIDER_SUPPRESSED  # said by our own side, of our account
     return rule.level < Level.STATUS or not evidence.contraindicated
 
 
@@ -319,6 +366,19 @@ def _kind(recipient: RecipientReport, report: Report | None) -> Kind | Action | 
     return kind
 
 
+def _feedback(recipient: RecipientReport) -> Verdict:
+    """What a feedback report means: only a complaint of the reader's own ends his subscription.
+
+    Its type (RFC 5965, 7.3) is what the report said of the recipient (`feedback-type: abuse`),
+    and as such on record; where it is missing the report is a complaint.
+    """
+    field, _, value = recipient.reply.text.partition(":")
+    told = value.strip().lower()
+    if field.strip().lower() != "feedback-type" or not told or told in _COMPLAINTS:
+        return _KINDS[Kind.COMPLAINT]
+    return _OTHER_FEEDBACK.get(told, _UNKNOWN_FEEDBACK)
+
+
 def _explained(
     delayed: Verdict, recipient: RecipientReport, rules: tuple[Rule, ...] | None
 ) -> Verdict:
@@ -336,6 +396,24 @@ def _nothing_failed(rule: str, reason: Reason, fault: Fault, because: str) -> Ve
     return Verdict(Outcome.NONE, reason, fault, 1.0, f"kind/{rule}", because)
 
 
+# Types of feedback by which a reader says that he does not want the mail.
+_COMPLAINTS: Final = frozenset(
+    {"abuse", "fraud", "phishing", "spam", "opt-out", "opt-out-list", "unsubscribe"}
+)
+_OTHER_FEEDBACK: Final = {
+    told: _nothing_failed(f"feedback-{told}", Reason.NOT_A_FAILURE, Fault.NONE, because)
+    for told, because in {
+        "not-spam": "The reader says that the message is not spam (RFC 6430): no complaint.",
+        "virus": "A filter found a virus in the message (RFC 5965): no wish of the reader's.",
+        "auth-failure": "A server reports a failed signature (RFC 6591): no wish of the reader's.",
+    }.items()
+}
+_UNKNOWN_FEEDBACK: Final = _nothing_failed(
+    "feedback-other",
+    Reason.NOT_A_FAILURE,
+    Fault.NONE,
+    "A feedback report of a type that says nothing of the reader's wish (RFC 5965): look at it.",
+)
 _DELAYED: Final = _nothing_failed(
     "delay",
     Reason.DELAYED,

@@ -71,13 +71,17 @@ _CONFIDENCE: Final[Mapping[Level, tuple[float, float]]] = {
 # How many characters of a masked text `…` may stand for: a clause, not a page.
 REACH: Final = 60
 
+# A phrase of so few letters stands for a whole word only: it begins too many others.
+_WHOLE: Final = 3
+
 
 @dataclass(frozen=True, slots=True)
 class Phrase:
     """Words that must stand in the text in this order, each near the one before.
 
     `pieces` are spelt as `folding.spell` spells a reply. A piece begins where a word begins and
-    may end inside one, so that `block` finds `blocked`.
+    may end inside one, so that `block` finds `blocked`; a phrase of three letters or fewer is a
+    whole word (`ube` is not in `überprüfen`).
     """
 
     pieces: tuple[str, ...]
@@ -124,7 +128,7 @@ class Rule:
     What is empty does not narrow; where several kinds of narrowing are given all must fit, and
     within one kind any; `unless` is the exception. `says`, `unless` and `pattern` read the masked
     words, `mentions` the text with its names. `examples` are replies the rule must win,
-    `counterexamples` replies it must lose.
+    `counterexamples` replies it must lose; `line` is where the rule begins in its book.
     """
 
     id: str
@@ -136,6 +140,7 @@ class Rule:
     confidence: float
     level: Level
     book: str
+    line: int = 0
     says: tuple[Phrase, ...] = ()
     unless: tuple[Phrase, ...] = ()
     mentions: tuple[str, ...] = ()
@@ -153,6 +158,15 @@ class Rule:
         return any(400 <= codes.start < 500 for codes in self.code) or any(
             status.class_ in (None, 4) for status in self.status
         )
+
+
+_HEADER: Final = re.compile(r"\s*\[\[\s*rule\s*\]\]")
+
+
+def _beginnings(text: str, count: int) -> list[int]:
+    """The line on which each entry begins; 0 where the page is written in an unusual way."""
+    found = [at for at, line in enumerate(text.splitlines(), 1) if _HEADER.match(line)]
+    return found if len(found) == count else [0] * count
 
 
 _STATUS: Final = re.compile(r"([245x])\.(\d{1,3}|x)\.(?:(\d{1,3})(?:-(\d{1,3}))?|x)")
@@ -173,6 +187,7 @@ class _Reader:
     level: Level
     mistakes: list[str]
     where: str = ""
+    line: int = 0
     entry: dict[str, Any] = field(default_factory=dict)
 
     def rules(self, text: str) -> Iterator[Rule]:
@@ -187,7 +202,9 @@ class _Reader:
         if not isinstance(entries, list) or not all(isinstance(one, dict) for one in entries):
             self.mistakes.append(f"{self.book}: write each rule as [[rule]]")
             return
+        lines = _beginnings(text, len(entries))
         for number, self.entry in enumerate(entries, 1):
+            self.line = lines[number - 1]
             self.where = f"{self.book}: rule {self.entry.get('id', f'number {number}')!r}"
             before = len(self.mistakes)
             self._keys()
@@ -224,6 +241,7 @@ class _Reader:
             confidence=self._confidence(sure),
             level=self.level,
             book=self.book,
+            line=self.line,
             says=tuple(self._phrase(said) for said in self._texts("says")),
             unless=tuple(self._phrase(said, "unless") for said in self._texts("unless")),
             mentions=tuple(fold(name) for name in self._texts("mentions")),
@@ -268,6 +286,8 @@ class _Reader:
 
     def _phrase(self, said: str, key: str = "says") -> Phrase:
         pieces = tuple(_piece(piece) for piece in said.split("…"))
+        if len(pieces) == 1:
+            pieces = (_whole(pieces[0]),)
         if not all(piece.strip() for piece in pieces):
             self._wrong(f"{key} = {said!r} has nothing on one side of '…'")
         return Phrase(pieces)
@@ -310,6 +330,11 @@ def _piece(piece: str) -> str:
     return f" {spelt}" if spelt[:1].isascii() else spelt
 
 
+def _whole(piece: str) -> str:
+    """A piece that is a whole phrase: one word of few letters must end where a word ends."""
+    return f"{piece} " if piece[:1] == " " and 1 < len(piece) <= _WHOLE + 1 else piece
+
+
 def nearest(word: str, valid: Iterable[str]) -> str:
     """A hint for a person who mistyped: `; did you mean 'status'?`, or the choice there is."""
     valid = list(valid)
@@ -349,18 +374,24 @@ def own_rules() -> tuple[Rule, ...]:
 def operator_rules(paths: Iterable[Path]) -> tuple[Rule, ...]:
     """The operator's rules in the order of the files given. RuleError names all mistakes."""
     mistakes: list[str] = []
-    rules: list[Rule] = []
+    pages: list[tuple[str, str]] = []
     for path in paths:
         try:
-            text = path.read_text("utf-8")
+            pages.append((path.name, path.read_text("utf-8")))
         except OSError as error:
             mistakes.append(f"{path.name}: cannot be read: {error.strerror}")
-            continue
         except UnicodeDecodeError:
             mistakes.append(f"{path.name}: cannot be read: TOML must be UTF-8")
-            continue
-        rules += read_book(path.name, text, Level.OPERATOR, mistakes)
-    _refuse(mistakes + _twins((*rules, *own_rules())))
+    return written_rules(pages, mistakes)
+
+
+def written_rules(
+    pages: Iterable[tuple[str, str]], mistakes: Iterable[str] = ()
+) -> tuple[Rule, ...]:
+    """The operator's rules as his pages (name and text) have them. RuleError names all mistakes."""
+    found = list(mistakes)
+    rules = [rule for name, text in pages for rule in read_book(name, text, Level.OPERATOR, found)]
+    _refuse(found + _twins((*rules, *own_rules())))
     return tuple(rules)
 
 
@@ -395,10 +426,21 @@ def own_version() -> str:
 
 
 @cache
-def contraindications() -> tuple[Phrase, ...]:
-    """Words that forbid calling an address dead on the strength of a code alone."""
+def contraindications(key: str = "says") -> tuple[Phrase, ...]:
+    """Words that forbid calling an address dead on weak evidence: one list of that book.
+
+    `says` binds a code or a status alone, `elsewhere` the phrase books as well, and what `aside`
+    names is passed over when `elsewhere` is looked for.
+    """
     text = files("bounced.rules").joinpath("contraindications.toml").read_text("utf-8")
-    return tuple(Phrase((_piece(said),)) for said in tomllib.loads(text)["says"])
+    return tuple(Phrase((_whole(_piece(said)),)) for said in tomllib.loads(text)[key])
+
+
+def speaks_elsewhere(words: str) -> bool:
+    """Whether a reply speaks of somebody or something else than the recipient."""
+    for phrase in contraindications("aside"):
+        words = words.replace(phrase.pieces[0], " ")
+    return any(phrase.in_words(words) for phrase in contraindications("elsewhere"))
 
 
 @cache
@@ -406,7 +448,21 @@ def vocabulary() -> frozenset[str]:
     """Every word that a phrase of ours is made of: never mistaken for somebody's name."""
     return frozenset(
         word
-        for phrase in (*contraindications(), *(said for rule in own_rules() for said in rule.says))
+        for phrase in (
+            *contraindications(),
+            *contraindications("elsewhere"),
+            *(said for rule in own_rules() for said in rule.says),
+        )
         for piece in phrase.pieces
         for word in piece.split()
     )
+
+
+def names_in(*addresses: str | None) -> frozenset[str]:
+    """What mailboxes are called, where that cannot be mistaken for what a server says."""
+    names = set()
+    for address in addresses:
+        local = fold((address or "").rpartition("@")[0])
+        if len(local) > 2 and local not in vocabulary() and not local.isdigit():
+            names.add(local)
+    return frozenset(names)

@@ -175,3 +175,39 @@ def test_a_reader_that_has_seen_enough_is_no_trouble(bounced: Bounced) -> None:
     assert running.stderr is not None
     assert running.stderr.read() == ""
     assert running.wait(60) == 0
+
+
+def test_a_release_by_what_addresses_have_in_common_says_first_how_many(
+    bounced: Bounced, database: Path
+) -> None:
+    words = (
+        "release",
+        "--domain",
+        "example.com",
+        "--reason",
+        "user_unknown",
+        "--db",
+        str(database),
+    )
+    foretold = bounced(*words, "--dry-run")
+    assert foretold.output.splitlines()[0] == "1 address would be released. Nothing was changed."
+    assert foretold.output.splitlines()[1].split() == [
+        "1", "user_unknown,", "by", "rule", "test/gone",
+    ]  # fmt: skip
+    assert bounced("suppressed", "--db", str(database)).output == "gone@example.com\n"
+    assert bounced(*words).output == "1 address may be mailed again.\n"
+    assert bounced("suppressed", "--db", str(database)).output == ""
+
+
+def test_a_release_of_everyone_must_be_said_in_words(bounced: Bounced, database: Path) -> None:
+    refused = bounced("release", "--db", str(database))
+    assert refused.exit_code == 2
+    assert "--domain" in refused.stderr
+    assert bounced("suppressed", "--db", str(database)).output == "gone@example.com\n"
+
+
+def test_an_address_told_apart_by_case_only_is_found_and_shown(
+    bounced: Bounced, database: Path
+) -> None:
+    told = bounced("explain", "Gone@example.com", "--db", str(database)).output
+    assert told.startswith("gone@example.com: hard-bounced, SUPPRESSED")

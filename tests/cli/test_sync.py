@@ -232,7 +232,7 @@ def test_a_second_signal_ends_run_at_once(bounced: Bounced) -> None:
     # a job that never looks at the clock: only the second signal gets past it
     code = (
         "import sys, time\n"
-        "import bounced.cli.sync as room\n"
+        "import bounced.cli.run as room\n"
         "def stuck(*_):\n"
         "    print('stuck', file=sys.stderr, flush=True)\n"
         "    time.sleep(600)\n"

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+from bounced.model import Reason
 from tests.servers.database import rows
 
 from .conftest import START, bounce, day, on_the_list, reading, synced
@@ -17,7 +19,7 @@ def test_the_columns_of_the_view_are_the_contract(ledger: Ledger, url: str) -> N
     synced(ledger, [reading(1, "ann@example.com")])
     (row,) = rows(
         url,
-        "SELECT address, status, reason, since, expires_at, rule, because, said, last_event_at"
+        "SELECT address, status, reason, since, expires_at, rule, because, said, last_event_at, folded"
         " FROM suppression",
     )
     assert rows(url, "SELECT * FROM suppression") == [row]
@@ -103,3 +105,22 @@ def test_more_addresses_than_a_statement_takes_parameters_are_no_trouble(ledger:
     asked = [f"a{number}@example.com" for number in range(2500)]
     assert sum(row is None for _, row in ledger.check(asked, at=day(1))) == 2500
     assert ledger.import_subscribers(((name, "news") for name in asked), at=START) == 2500
+
+
+def test_what_was_not_understood_or_not_surely_waits_for_review(ledger: Ledger) -> None:
+    unsure = bounce("unsure@example.com", "unsure")
+    unclear = bounce("unclear@example.com", "soft")
+    unclear = replace(
+        unclear, verdict=replace(unclear.verdict, reason=Reason.UNDETERMINED, confidence=0.9)
+    )
+    others = [bounce("sure@example.com"), bounce("fine@example.com", "delivered")]
+    synced(ledger, [reading(1, unclear, unsure, *others)])
+    assert [row.address for row in ledger.undetermined()] == ["unclear@example.com"]
+    found = list(ledger.undetermined(below=0.7))
+    assert [row.address for row in found] == ["unclear@example.com", "unsure@example.com"]
+    assert found[0].said == "550 5.1.1 no unclear@example.com"
+    assert (found[0].outcome, found[0].reason, found[0].rule) == (
+        "soft",
+        "undetermined",
+        "test/soft",
+    )

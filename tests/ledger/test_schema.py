@@ -62,6 +62,24 @@ def test_the_migrations_make_what_the_tables_say(connection: Connection) -> None
     command.check(schema.config(connection))  # raises when they differ
 
 
+def test_addresses_recorded_before_they_were_folded_are_found_after_the_upgrade(url: str) -> None:
+    with opened(url) as ledger:
+        synced(ledger, [reading(1, "Ann.Ä@example.com"), reading(2, "bob@example.com")])
+    before = rows(url, "SELECT * FROM address ORDER BY address")
+    database = Database(url)
+    with database.writing() as connection:
+        command.downgrade(schema.config(connection), "0001")
+        assert "folded" not in {c["name"] for c in inspect(connection).get_columns("address")}
+    with database.writing() as connection:
+        command.upgrade(schema.config(connection), "head")
+    database.close()
+    assert rows(url, "SELECT * FROM address ORDER BY address") == before
+    assert rows(url, "SELECT folded FROM suppression ORDER BY folded") == [
+        ("ann.ä@example.com",),
+        ("bob@example.com",),
+    ]
+
+
 def test_a_word_the_program_does_not_know_is_refused_by_the_database(
     ledger: Ledger, url: str
 ) -> None:

@@ -49,7 +49,7 @@ mail_gid = {gid}
 mail_location = maildir:~/Maildir
 mail_fsync = never
 disable_plaintext_auth = no
-auth_mechanisms = plain login
+auth_mechanisms = {mechanisms}
 auth_failure_delay = 0 secs
 ssl = yes
 ssl_cert = <{where}/server.pem
@@ -57,7 +57,9 @@ ssl_key = <{where}/server.key
 passdb {{
   driver = static
   args = password={password}
+  mechanisms = plain login
 }}
+{oauth2}
 userdb {{
   driver = static
   args = uid={uid} gid={gid} home={where}/mail/%n
@@ -66,7 +68,12 @@ namespace inbox {{
   inbox = yes
   separator = {separator}
   prefix = {prefix}
+  mailbox Unwanted {{
+    auto = {junk}
+    special_use = \\Junk
+  }}
 }}
+{more}
 protocol imap {{
   {capability}
 }}
@@ -90,6 +97,28 @@ service anvil {{
 service stats {{
   chroot =
 }}
+"""
+
+# RFC 7662: Dovecot asks whose a token is. It caches nothing of what it hears.
+OAUTH2 = """
+passdb {{
+  driver = oauth2
+  mechanisms = xoauth2 oauthbearer
+  args = {where}/oauth2.conf
+}}
+"""
+INTROSPECTION = """
+introspection_mode = post
+introspection_url = {url}
+username_attribute = username
+active_attribute = active
+active_value = true
+"""
+CLIENTS = """
+ssl_ca = <{where}/ca.pem
+ssl_verify_client_cert = yes
+ssl_require_crl = no
+auth_ssl_require_client_cert = yes
 """
 
 
@@ -144,11 +173,17 @@ def start(
     prefix: str = "",
     certificate_days: int = 2,
     certified: str = "DNS:localhost,IP:127.0.0.1",
+    introspection: str = "",
+    mechanisms: str = "",
+    client_certificates: bool = False,
 ) -> Dovecot:
     """Start a server in a folder of its own; it listens when this returns.
 
     `capability` replaces what the server says it can do after login; a negative
-    `certificate_days` gives an expired certificate; `certified` is whom it names.
+    `certificate_days` gives an expired certificate; `certified` is whom it names. With
+    `introspection`, the URL of an endpoint (RFC 7662), OAuth2 tokens are accepted too, by
+    `mechanisms` (SASL's names). With `client_certificates` it lets in who has one of its own CA:
+    DIR/client.pem and DIR/client.key. Each account has a folder for junk, "Unwanted".
     """
     program = installed()
     if program is None:
@@ -173,11 +208,16 @@ def start(
             uid=owner.pw_uid,
             gid=owner.pw_gid,
             password=PASSWORD,
+            mechanisms=f"plain login {mechanisms or ('xoauth2 oauthbearer' if introspection else '')}",
+            oauth2=OAUTH2.format(where=where) if introspection else "",
             separator=separator,
+            junk="subscribe",
+            more=CLIENTS.format(where=where) if client_certificates else "",
             prefix=prefix,
             capability=f"imap_capability = {capability}" if capability else "",
         )
     )
+    (where / "oauth2.conf").write_text(INTROSPECTION.format(url=introspection))
     with (where / "stdout.log").open("ab") as out:
         process = subprocess.Popen(
             [program, "-F", "-c", str(where / "dovecot.conf")],
@@ -222,6 +262,10 @@ def certify(where: Path, days: int, names: str) -> None:
     )
     _openssl(where, "x509", "-req", "-in", "server.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial",
              "-days", str(days), "-extfile", "names.cnf", "-out", "server.pem")  # fmt: skip
+    _openssl(where, "req", *key, "-subj", "/CN=bounced client", "-keyout", "client.key",
+             "-out", "client.csr")  # fmt: skip
+    _openssl(where, "x509", "-req", "-in", "client.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial",
+             "-days", "2", "-out", "client.pem")  # fmt: skip
 
 
 def _openssl(where: Path, *words: str) -> None:

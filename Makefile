@@ -1,0 +1,20 @@
+# What is typed often. The whole check, servers and wheel included, is .ci/run.
+PYTHON ?= .venv/bin/python
+
+.PHONY: accuracy test lint demo
+
+# How well labelled mail is read and judged; GROUP=source or GROUP=family for figures per group.
+accuracy:
+	$(PYTHON) -W ignore benchmarks/accuracy.py $(if $(GROUP),--group $(GROUP))
+
+test:
+	$(PYTHON) -m pytest -q
+
+lint:
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m ruff format --check .
+	$(PYTHON) -m mypy
+	$(dir $(PYTHON))lint-imports
+
+demo:
+	$(PYTHON) -c 'from bounced.cli import main; main()' demo

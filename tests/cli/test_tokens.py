@@ -1,0 +1,113 @@
+"""Tokens made here are known here; the log of what was sent is read; what is unverified is shown."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.cli.conftest import HARD, reading
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.cli.conftest import Bounced
+
+
+@pytest.fixture
+def config(bounced: Bounced, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("BOUNCED_TOKEN_KEY", "sixteen letters or some more")
+    path = bounced.folder / "config.toml"
+    path.write_text('[[token_key]]\nid = "a"\nsecret_env = "BOUNCED_TOKEN_KEY"\n')
+    return path
+
+
+def test_a_token_that_is_made_is_verified_for_its_recipient_only(
+    bounced: Bounced, config: Path
+) -> None:
+    words = ("--id", "news", "--domain", "bounces.example.com")
+    address = bounced("token", "make", "ann@example.com", *words).output.strip()
+    assert address.startswith("b+a")
+    assert address.endswith("@bounces.example.com")
+    good = bounced("token", "verify", address, "Ann@Example.com")
+    assert (good.exit_code, good.output) == (0, "Verified: key a, id news.\n")
+    bad = bounced("token", "verify", address, "bob@example.com")
+    assert bad.exit_code == 1
+    assert bad.output.startswith("Not verified")
+    assert bounced("token", "verify", "ann@example.com", "ann@example.com").exit_code == 1
+
+
+def test_a_new_key_makes_tokens_and_the_old_one_still_verifies(
+    bounced: Bounced, config: Path
+) -> None:
+    old = bounced("token", "make", "ann@example.com").output.strip()
+    text = '[[token_key]]\nid = "b"\nsecret = "another sixteen letters"\n' + config.read_text()
+    config.write_text(text)
+    assert bounced("token", "make", "ann@example.com").output.startswith("b")
+    assert bounced("token", "verify", old, "ann@example.com").exit_code == 0
+    config.write_text(text.partition('[[token_key]]\nid = "a"')[0])
+    gone = bounced("token", "verify", old, "ann@example.com")
+    assert gone.exit_code == 1
+    assert "there is no key a" in gone.output
+
+
+def test_without_a_key_there_are_no_tokens(bounced: Bounced) -> None:
+    (bounced.folder / "config.toml").write_text("")
+    refused = bounced("token", "make", "ann@example.com")
+    assert refused.exit_code == 2
+    assert "[[token_key]]" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ('[[token_key]]\nid = "a"\n', "token_key[0].secret: missing"),
+        ('[policy]\ntrust = "verified"\n', 'policy.trust: "verified" needs a [[token_key]]'),
+        ('[policy]\ntrust = "verifed"\n', "did you mean verified?"),
+        ('token_key = "x"\n', "expected [[token_key]] tables"),
+        ('[[token_key]]\nid = "a"\nsecret = "hush"\n', "too short"),
+    ],
+)
+def test_a_slip_in_the_keys_is_told_and_no_secret_is(
+    bounced: Bounced, text: str, told: str
+) -> None:
+    (bounced.folder / "config.toml").write_text(text)
+    refused = bounced("token", "make", "ann@example.com")
+    assert refused.exit_code == 2
+    assert told in refused.stderr
+    assert "hush" not in refused.output
+
+
+def test_the_log_of_what_was_sent_is_read_once_and_bad_lines_are_told(bounced: Bounced) -> None:
+    (bounced.folder / "sent.csv").write_text(
+        "Email;Message-ID\nann@example.com;<1@example.com>\n;<2@example.com>\n"
+    )
+    words = ("sent", "import", "sent.csv", "--db", "x.db")
+    first = bounced(*words)
+    assert first.stdout == "1 messages read, 1 new, 1 lines not usable.\n"
+    assert first.exit_code == 1
+    assert "line 3" in first.stderr
+    assert bounced(*words).stdout.startswith("1 messages read, 0 new")
+    (bounced.folder / "sent.csv").write_text("email\nann@example.com\n")
+    assert bounced(*words).exit_code == 2
+
+
+def test_an_unverified_event_is_shown_as_such(bounced: Bounced, config: Path) -> None:
+    from bounced.cli.settings import open_ledger
+    from bounced.config import load
+    from tests.cli.conftest import NOW
+
+    config.write_text(config.read_text() + '[policy]\ntrust = "verified"\n')
+    with open_ledger(load(config)) as ledger:
+        visit = ledger.begin("news", owner="test", at=NOW)
+        assert visit is not None
+        ledger.select(visit, 1)
+        ledger.record(visit, [reading(1, "ann@example.com", "no", HARD)], at=NOW)
+        ledger.end(visit, at=NOW)
+    told = bounced("explain", "ann@example.com").output
+    assert "ann@example.com: active, may be mailed" in told
+    assert "(unverified, does not count: claimed)" in told
+    (event,) = json.loads(bounced("explain", "ann@example.com", "--json").output)["events"]
+    assert (event["trust"], event["trusted"]) == ("claimed", False)
+    assert bounced("suppressed").output == ""
