@@ -18,6 +18,7 @@ from bounced.decode import (
 )
 from bounced.decode.notice import Surroundings
 from bounced.decode.original import addresses_in, cut, received_for, returned_fields, returned_of
+from bounced.decode.words import pattern
 from bounced.message import CUT
 from bounced.model import Action, Kind, RecipientReport, Report
 from bounced.smtp import ADDRESS, parse_reply, verp_recipient
@@ -117,6 +118,8 @@ def _structured(view: _View) -> Report | None:
         if not found:
             return None
         recipients = [replace(r, action=action) for r in found]
+    if _asks_for_a_person(recipients, view):
+        return Report(Kind.CHALLENGE, format="rfc3464/challenge")
     if any(r.action is Action.DELAYED for r in recipients) and _expired(view.said):
         recipients = [replace(r, action=Action.FAILED) for r in recipients]
     name = formats.recognise(message, view.said)
@@ -152,6 +155,14 @@ def _may_carry_fields(view: _View) -> bool:
         return False
     message = view.message
     return not message.headers or message.content_type == "multipart/report" or view.is_report
+
+
+def _asks_for_a_person(recipients: Sequence[RecipientReport], view: _View) -> bool:
+    """A challenge in the form of a report: a diagnostic of the filter's own, no server's answer."""
+    own = all((r.diagnostic_type or "").startswith("x-") and not r.reply.code for r in recipients)
+    if not own or evidence.daemon_sender(view.message):
+        return False
+    return pattern("challenge").search(view.said[:6_000]) is not None
 
 
 def _expired(said: str) -> bool:

@@ -74,3 +74,17 @@ def test_people_lists_and_list_managers_reply_not_automatically(
     raw = mail("Anna <anna@example.net>", subject, text, header, returns="anna@example.net")
     assert rfc3834.decode(read(raw)) is None
     assert rfc3834.challenge(read(raw)) is None
+
+
+def test_a_challenge_in_the_form_of_a_report_does_not_bounce() -> None:
+    report = (
+        "From: guard@people.example.net\nTo: bounces@lists.example.org\nSubject: Re: Weekly\n"
+        'MIME-Version: 1.0\nContent-Type: multipart/report; report-type=delivery-status; boundary="b"\n\n'
+        "--b\nContent-Type: text/plain\n\nTo deliver your message to Eli, prove that you are a person.\n"
+        "--b\nContent-Type: message/delivery-status\n\nReporting-MTA: dns; people.example.net\n\n"
+        "Final-Recipient: rfc822; eli@example.net\nAction: failed\nStatus: 4.7.0\n"
+        "Diagnostic-Code: X-Guard-Notice; Sender not approved yet\n--b--\n"
+    )
+    assert parse(report.encode()).report.kind is Kind.CHALLENGE
+    answered = report.replace("X-Guard-Notice; Sender", "smtp; 550 5.7.1 Sender")
+    assert parse(answered.encode()).report.kind is Kind.BOUNCE
