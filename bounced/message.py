@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
+import logging
 import re
 import warnings
 from dataclasses import dataclass, field
@@ -317,6 +318,10 @@ def _flanker_mime() -> Any:
     with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
         warnings.simplefilter("ignore")
         from flanker import mime  # noqa: PLC0415
+    # it logs what it cannot decode, in the words of the mail; we tell of damage ourselves
+    quiet = logging.getLogger("flanker")
+    quiet.addHandler(logging.NullHandler())
+    quiet.propagate = False
     return mime
 
 

@@ -43,7 +43,7 @@ from bounced.rules.books import (
     vocabulary,
 )
 from bounced.rules.folding import fold, words
-from bounced.rules.index import index_of
+from bounced.rules.index import PhraseIndex, index_of
 from bounced.smtp import parse_reply
 
 if TYPE_CHECKING:
@@ -262,9 +262,8 @@ def _ranked(
 
 
 def _fitting(rules: tuple[Rule, ...], evidence: _Evidence) -> Iterator[tuple[Rule, _Evidence]]:
-    speaking = index_of(rules).speaking(evidence.words)
-    for rule in rules:
-        if (not rule.says or rule in speaking) and _fits(rule, evidence):
+    for rule in index_of(rules).candidates(evidence.words):
+        if _fits(rule, evidence):
             yield rule, evidence
 
 
@@ -292,10 +291,15 @@ def _evidence(recipient: RecipientReport, reply: Reply, status: EnhancedStatus |
             name for host in (recipient.remote_mta, domain) if host and (name := _host(host))
         ),
         temporary=4 in classes,
-        contraindicated=any(phrase.in_words(spelt) for phrase in contraindications()),
+        contraindicated=bool(_contraindications().standing(spelt)),
         elsewhere=speaks_elsewhere(spelt) or reply.code in _ABOUT_LOGIN,
         hearsay=reply.status is None and reply.code is not None,
     )
+
+
+@cache
+def _contraindications() -> PhraseIndex[str]:
+    return PhraseIndex(("says", phrase) for phrase in contraindications())
 
 
 def _stage(text: str) -> str | None:
