@@ -22,18 +22,36 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, NewType, TypeVar
 
+from bounced.mailbox.providers import Authority, Flow, providers
 from bounced.policy import Brake, Policy
 from bounced.text import safe
+from bounced.trust import Key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from enum import StrEnum
 
-SECRET_KEYS: Final = ("password", "password_env", "password_file", "password_command")
+    from bounced.mailbox.providers import Provider
+
+# A secret is written under one of these keys, its own name being the first.
+SECRET_PLACES: Final = ("", "_env", "_file", "_command")
+SECRET_KEYS: Final = tuple(f"password{place}" for place in SECRET_PLACES)
 # What a password command may take before we stop waiting for it.
 COMMAND_SECONDS: Final = 30
 
-TOP_LEVEL: Final = ("database", "mailbox", "policy", "brake", "never_suppress", "rules")
+TOP_LEVEL: Final = (
+    "database",
+    "mailbox",
+    "policy",
+    "brake",
+    "never_suppress",
+    "rules",
+    "quarantine_copies",
+    "token_folder",
+    "token_key",
+)
+# A folder such as "\\Junk" is the one that the server marks so (RFC 6154).
+SPECIAL: Final = "\\"
 DURATION: Final = 'a duration such as "90s", "5m", "1h" or "2d"'
 
 # Shapes that a plain type does not tell: the reader below knows how each is written in TOML.
@@ -57,7 +75,11 @@ class ConfigError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Secret:
-    """Where a password is to be had. Shows `***`, and looks it up only in `reveal()`."""
+    """Where a secret is to be had. Shows `***`, and looks it up only in `reveal()`.
+
+    `source` is the key it was given by: the secret's own name, or that with `_env`, `_file` or
+    `_command` behind it.
+    """
 
     source: str
     value: str | tuple[str, ...]
@@ -68,17 +90,17 @@ class Secret:
 
     def reveal(self) -> str:
         """The password itself. Raises ConfigError when the place that should hold it does not."""
-        if self.source == "password":
-            return str(self.value)
-        if self.source == "password_env":
+        if self.source.endswith("_env"):
             return self._from_environment(str(self.value))
-        if self.source == "password_file":
+        if self.source.endswith("_file"):
             return self._from_file(str(self.value))
-        return self._from_command()
+        if self.source.endswith("_command"):
+            return self._from_command()
+        return str(self.value)
 
     def _from_environment(self, name: str) -> str:
         if name not in os.environ:
-            raise ConfigError((f"password_env: the environment has no variable {name}",))
+            raise ConfigError((f"{self.source}: the environment has no variable {name}",))
         return os.environ[name]
 
     def _from_file(self, name: str) -> str:
@@ -87,7 +109,7 @@ class Secret:
             return path.read_text("utf-8").rstrip("\r\n")
         except (OSError, UnicodeDecodeError) as problem:
             why = getattr(problem, "strerror", None) or "not UTF-8"
-            raise ConfigError((f"password_file: cannot read {path}: {why}",)) from None
+            raise ConfigError((f"{self.source}: cannot read {path}: {why}",)) from None
 
     def _from_command(self) -> str:
         words = shlex.split(self.value) if isinstance(self.value, str) else list(self.value)
@@ -104,7 +126,7 @@ class Secret:
             trouble = getattr(problem, "strerror", None) or "did not print UTF-8"
         else:
             return done.stdout.split("\n", 1)[0].rstrip("\r")
-        raise ConfigError((f"password_command: {words[0]}: {trouble}",))
+        raise ConfigError((f"{self.source}: {words[0]}: {trouble}",))
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,25 +140,114 @@ class Database:
 
 
 @dataclass(frozen=True, slots=True)
+class OAuth2Config:
+    """How a mailbox gets its access tokens; FLOW_NEEDS says what is needed when."""
+
+    flow: Flow = "refresh_token"
+    provider: Authority = "custom"
+    client_id: str = ""
+    client_secret: Secret | None = None
+    refresh_token: Secret | None = None
+    tenant: str = "common"
+    scope: str | None = None
+    token_url: str | None = None
+    device_url: str | None = None
+    key_file: Path | None = None
+    store: Literal["file", "keyring"] = "file"
+
+
+# Which flows an authority offers for mail, and which keys each flow needs.
+FLOWS: Final[dict[str, tuple[str, ...]]] = {
+    "microsoft": ("client_credentials", "device_code", "refresh_token"),
+    "google": ("refresh_token", "service_account"),
+    "custom": ("client_credentials", "device_code", "refresh_token"),
+}
+FLOW_NEEDS: Final[dict[str, tuple[str, ...]]] = {
+    "client_credentials": ("client_id", "client_secret"),
+    "device_code": ("client_id",),
+    "refresh_token": ("client_id", "refresh_token"),
+    "service_account": ("key_file",),
+}
+
+
+@dataclass(frozen=True, slots=True)
 class MailboxConfig:
-    """One IMAP folder to be emptied. `every` is in seconds and counts when `cron` is None."""
+    """One IMAP account, or the folder at `path`, to be emptied.
+
+    `every` is in seconds and counts when `cron` is None.
+    `provider` fills in what is not given (`bounced.mailbox.providers`). With `folders` it stands
+    for several mailboxes; `each_folder` has them one by one.
+    """
 
     name: str
-    host: str
-    user: str
-    password: Secret
+    path: Path | None = None
+    provider: str | None = None
+    host: str = ""
+    user: str = ""
+    password: Secret | None = None
+    oauth2: OAuth2Config | None = None
     port: Port = Port(993)
     tls: Tls = "implicit"
     folder: str = "INBOX"
+    folders: tuple[str, ...] = ()
     archive: Archive = "move"
     processed: str = "Bounced/Processed"
     unrecognised: str = "Bounced/Unrecognised"
     quarantine: str = "Bounced/Quarantine"
     every: Seconds = Seconds(300.0)
     cron: Cron | None = None
+    idle: bool = True
     ca_file: Path | None = None
+    client_certificate: Path | None = None
+    client_key: Path | None = None
     allow_plaintext: bool = False
     batch: Positive = Positive(200)
+
+    def each_folder(self) -> Iterator[MailboxConfig]:
+        """A mailbox for each folder: the first under the name itself, others as `name/folder`.
+
+        So a database that knows the mailbox goes on when more folders are added behind.
+        """
+        for number, folder in enumerate(self.folders or (self.folder,)):
+            name = f"{self.name}/{folder.lstrip(SPECIAL)}" if number else self.name
+            yield dataclasses.replace(self, name=name, folder=folder)
+
+    @property
+    def piles(self) -> dict[str, Path]:
+        """For a `path`: where letters go, by key; beside it where the keys are not given."""
+        if self.path is None:
+            return {}
+        beside = self.path.parent / f"{self.path.name}-bounced"
+        chosen = {
+            "processed": (self.processed, "Bounced/Processed"),
+            "unrecognised": (self.unrecognised, "Bounced/Unrecognised"),
+            "quarantine": (self.quarantine, "Bounced/Quarantine"),
+        }
+        return {
+            key: beside / usual.partition("/")[2] if name == usual else self.path.parent / name
+            for key, (name, usual) in chosen.items()
+        }
+
+    @property
+    def account(self) -> str:
+        """The name in the configuration, whichever of its folders this is."""
+        extra = self.folder in self.folders[1:]
+        return self.name.removesuffix(f"/{self.folder.lstrip(SPECIAL)}") if extra else self.name
+
+
+@dataclass(frozen=True, slots=True)
+class TokenKey:
+    """A key for the tokens that bounces are known by, under its one-letter id."""
+
+    id: str
+    secret: Secret
+
+    def reveal(self) -> Key:
+        """The key itself. Raises ConfigError."""
+        try:
+            return Key(self.id, self.secret.reveal().encode())
+        except ValueError as problem:
+            raise ConfigError((f"token_key: {problem}",)) from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,8 +260,32 @@ class Config:
     brake: Brake = field(default_factory=Brake)
     never_suppress: tuple[str, ...] = ()
     rules: tuple[Path, ...] = ()
+    quarantine_copies: Path | None = None
+    token_folder: Path | None = None
+    token_keys: tuple[TokenKey, ...] = ()
     path: Path | None = None
     warnings: tuple[str, ...] = ()
+
+    def keys(self) -> tuple[Key, ...]:
+        """The keys of tokens, looked up now. Raises ConfigError."""
+        return tuple(key.reveal() for key in self.token_keys)
+
+    @property
+    def quarantine_folder(self) -> Path:
+        """Where raw copies of unreadable letters are kept: as configured, or near the database."""
+        return self.quarantine_copies or self._near / "quarantine"
+
+    @property
+    def tokens(self) -> Path:
+        """Where OAuth2 tokens are kept: as configured, or near the database."""
+        return self.token_folder or self._near / "tokens"
+
+    @property
+    def _near(self) -> Path:
+        """The folder of an SQLite database; of others, that of the configuration."""
+        kind, _, name = self.database.url.partition(":///")
+        near = Path(name) if kind == "sqlite" and name else self.path
+        return Path() if near is None else near.parent
 
 
 def hide_password(url: str) -> str:
@@ -224,15 +359,25 @@ class _Reading:
         brake = self._table(Brake, table.get("brake", {}), "brake")
         spared = self._value(table.get("never_suppress", []), tuple[str, ...], "never_suppress")
         rules = self._value(table.get("rules", []), tuple[Path, ...], "rules")
+        folders = {
+            name: self._value(table[name], Path, name)
+            for name in ("quarantine_copies", "token_folder")
+            if name in table
+        }
+        token_keys = list(self._token_keys(table.get("token_key", [])))
+        if policy.get("trust") == "verified" and not token_keys:
+            self.problems.append('policy.trust: "verified" needs a [[token_key]] to verify with')
         if self.problems:
             raise ConfigError(tuple(self.problems), self.path)
         return Config(
             database=Database(database_url(database["url"], self.folder)),
-            mailboxes=tuple(MailboxConfig(**keys) for keys in mailboxes),
+            mailboxes=tuple(_mailbox(keys) for keys in mailboxes),
             policy=self._built(Policy, policy, "policy"),
             brake=self._built(Brake, brake, "brake"),
             never_suppress=spared,
             rules=rules,
+            **folders,
+            token_keys=tuple(TokenKey(**keys) for keys in token_keys),
             path=self.path,
             warnings=tuple(self._warnings(table)),
         )
@@ -244,7 +389,10 @@ class _Reading:
             raise ConfigError((f"{at}: {problem}",), self.path) from None
 
     def _warnings(self, table: dict[str, Any]) -> Iterator[str]:
-        holds = any("password" in entry for entry in table.get("mailbox", []))
+        secret = {"password", "client_secret", "refresh_token"}
+        holds = any(
+            secret & {*entry, *entry.get("oauth2", ())} for entry in table.get("mailbox", [])
+        )
         url = table.get("database", {}).get("url", "")
         if (holds or hide_password(url) != safe(url)) and self.permissions & 0o077:
             yield (
@@ -259,14 +407,114 @@ class _Reading:
         names: dict[str, int] = {}
         for number, entry in enumerate(entries):
             at = f"mailbox[{number}]"
-            keys = self._table(MailboxConfig, entry, at)
-            first = names.setdefault(keys.get("name", at), number)
-            if first != number:
-                self.problems.append(
-                    f"{at}.name: {keys['name']!r} is the name of mailbox[{first}] already; "
-                    "names must be unique"
-                )
+            keys = self._mailbox(entry, at)
+            own = str(keys.get("name", at))
+            extra = [f"{own}/{name.lstrip(SPECIAL)}" for name in (keys.get("folders") or ())[1:]]
+            for name in (own, *extra):
+                first = names.setdefault(name, number)
+                if first != number or [own, *extra].count(name) > 1:
+                    self.problems.append(
+                        f"{at}.name: {name!r} is the name of mailbox[{first}] already; "
+                        "names must be unique"
+                    )
             yield keys
+
+    def _token_keys(self, entries: Any) -> Iterator[dict[str, Any]]:
+        if not isinstance(entries, list):
+            self.problems.append("token_key: expected [[token_key]] tables, in double brackets")
+            return
+        for number, entry in enumerate(entries):
+            at = f"token_key[{number}]"
+            keys = self._table(TokenKey, entry, at)
+            if isinstance(entry, dict) and keys.get("secret") is None:
+                places = ", ".join(f"secret{place}" for place in SECRET_PLACES)
+                self.problems.append(f"{at}.secret: missing (one of {places} is needed)")
+            yield keys
+
+    def _mailbox(self, entry: Any, at: str) -> dict[str, Any]:
+        if not isinstance(entry, dict):
+            return self._table(MailboxConfig, entry, at)
+        known = providers().get(str(entry.get("provider")))
+        if known is not None:
+            entry = {**known.settings(), **entry}
+        rest = {name: value for name, value in entry.items() if name != "oauth2"}
+        keys = self._table(MailboxConfig, rest, at)
+        if "oauth2" in entry:
+            keys["oauth2"] = self._oauth2(entry["oauth2"], known, f"{at}.oauth2")
+        if "path" in entry:
+            self._spool(entry, at)
+            return keys
+        for name in ("host", "user"):
+            if name not in entry:
+                self.problems.append(f"{at}.{name}: missing; every [[mailbox]] needs it")
+        self._login(entry, known, at)
+        self._folders(keys, at)
+        if "client_key" in entry and "client_certificate" not in entry:
+            self.problems.append(f"{at}.client_key: needs client_certificate beside it")
+        if "provider" in entry and known is None:
+            words = ", ".join(f'"{word}"' for word in providers())
+            got = safe(repr(entry["provider"]))[:60]
+            near = _nearest(entry["provider"], tuple(providers()))
+            self.problems.append(f"{at}.provider: expected one of {words}, got {got}{near}")
+        return keys
+
+    def _spool(self, entry: dict[str, Any], at: str) -> None:
+        """What makes sense for a folder of files: no server, no login, no marks."""
+        shared = {"path", "name", "processed", "unrecognised", "quarantine"}
+        shared |= {"every", "cron", "batch", "idle"}
+        for name in entry:
+            if name not in shared and name in MailboxConfig.__dataclass_fields__ | dict.fromkeys(
+                SECRET_KEYS
+            ):
+                self.problems.append(f"{at}.{name}: is for mail servers, not beside path")
+
+    def _folders(self, keys: dict[str, Any], at: str) -> None:
+        if "folder" in keys and "folders" in keys:
+            self.problems.append(f"{at}: has both folder and folders; keep one of them")
+        piles = {
+            str(keys.get(part.name, part.default)): part.name
+            for part in dataclasses.fields(MailboxConfig)
+            if part.name in ("processed", "unrecognised", "quarantine")
+        }
+        for name in (keys.get("folder"), *(keys.get("folders") or ())):
+            if name in piles:
+                self.problems.append(
+                    f"{at}.folder: {name!r} is where {piles[name]} letters go; it cannot be emptied"
+                )
+
+    def _login(self, entry: dict[str, Any], known: Provider | None, at: str) -> None:
+        """Either a password or OAuth2, as far as the provider takes them."""
+        by_password = any(name in entry for name in SECRET_KEYS)
+        if "oauth2" in entry:
+            if by_password:
+                self.problems.append(f"{at}: has both a password and oauth2; keep one of them")
+            return
+        if known is not None and not known.passwords and entry["host"] == known.host:
+            self.problems.append(f"{at}.password: {known.advice}")
+        elif not by_password:
+            self.problems.append(
+                f"{at}.password: missing (one of {', '.join(SECRET_KEYS)} is needed)"
+            )
+
+    def _oauth2(self, table: Any, known: Provider | None, at: str) -> dict[str, Any]:
+        if known is not None and known.oauth2 and isinstance(table, dict):
+            table = {"provider": known.oauth2, **table}
+        before = len(self.problems)
+        keys = self._table(OAuth2Config, table, at)
+        if len(self.problems) > before:
+            return keys
+        flow = keys.get("flow", "refresh_token")
+        provider = keys.get("provider", "custom")
+        if flow not in FLOWS[provider]:
+            offered = " or ".join(f'"{one}"' for one in FLOWS[provider])
+            self.problems.append(f"{at}.flow: {provider} offers {offered} for mail")
+        needs = [*FLOW_NEEDS[flow]]
+        if provider == "custom":
+            needs += ["token_url", *(["device_url"] if flow == "device_code" else [])]
+        for name in needs:
+            if not keys.get(name):
+                self.problems.append(f'{at}.{name}: missing; flow = "{flow}" needs it')
+        return keys
 
     def _table(
         self,
@@ -281,15 +529,15 @@ class _Reading:
             return dict(defaults or {})
         # Policy names Mapping for type checkers only; here it has to be a thing
         hints = typing.get_type_hints(cls, localns={"Mapping": Mapping})
-        secrets = [name for name, hint in hints.items() if hint is Secret]
+        secrets = [name for name, hint in hints.items() if Secret in _shapes(hint)]
         known = [
             *(name for name in hints if name not in secrets),
-            *(SECRET_KEYS if secrets else ()),
+            *(name + place for name in secrets for place in SECRET_PLACES),
         ]
         self._unknown(table, known, f"{at}.")
         keys = dict(defaults or {})
         for name in secrets:
-            keys[name] = self._secret(table, at)
+            keys[name] = self._secret(table, name, at)
         for name, hint in hints.items():
             if name in table and name not in secrets:
                 keys[name] = self._value(table[name], hint, f"{at}.{name}")
@@ -309,16 +557,14 @@ class _Reading:
             if name not in known:
                 self.problems.append(f"{at}{safe(name)}: unknown key{_nearest(name, known)}")
 
-    def _secret(self, table: dict[str, Any], at: str) -> Secret | None:
-        given = [name for name in SECRET_KEYS if name in table]
+    def _secret(self, table: dict[str, Any], name: str, at: str) -> Secret | None:
+        given = [name + place for place in SECRET_PLACES if name + place in table]
+        if len(given) > 1:
+            self.problems.append(f"{at}.{name}: has {' and '.join(given)}; keep one of them")
         if len(given) != 1:
-            trouble = f"has {' and '.join(given)}; keep one of them" if given else "missing"
-            self.problems.append(
-                f"{at}.password: {trouble} (one of {', '.join(SECRET_KEYS)} is needed)"
-            )
             return None
         source = given[0]
-        shape = tuple[str, ...] | str if source == "password_command" else str
+        shape = tuple[str, ...] | str if source.endswith("_command") else str
         value = self._value(table[source], shape, f"{at}.{source}", secret=True)
         return Secret(source, value, self.folder)
 
@@ -335,6 +581,13 @@ class _Reading:
         got = "something else" if secret else safe(repr(value))[:60]
         self.problems.append(f"{at}: expected {expected}, got {got}{_guess(value, shapes)}")
         return None
+
+
+def _mailbox(keys: dict[str, Any]) -> MailboxConfig:
+    login = keys.get("oauth2")
+    if login is None:
+        return MailboxConfig(**keys)
+    return MailboxConfig(**{**keys, "oauth2": OAuth2Config(**login)})
 
 
 def _guess(value: Any, shapes: Sequence[Any]) -> str:

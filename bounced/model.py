@@ -229,7 +229,9 @@ class Report:
     """Everything one message told about deliveries.
 
     `format` names the dialect that was recognised (`rfc3464`, `qmail`, …; None for none);
-    `problems` says in short words what was wrong with the message (`truncated`, …).
+    `problems` says in short words what was wrong with the message (`truncated`, …). `envelope` is
+    where a token of ours may be: the addresses to which the notice was delivered and written, and
+    those the returned message was sent from (`bounced.trust`).
     """
 
     kind: Kind
@@ -239,6 +241,7 @@ class Report:
     reporting_mta: str | None = None
     returned: Returned = Returned()
     problems: tuple[str, ...] = ()
+    envelope: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

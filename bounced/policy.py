@@ -16,7 +16,7 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass, field, replace
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from bounced.model import Fault, Kind, Outcome, PastEvent, Reason, Release, Standing, Status
 
@@ -78,6 +78,8 @@ class Policy:
     refused_events: int = 2  # refusals by the recipient, on different days
     forget_days: int = 90  # so long without a soft event (or refusal) and the old ones are void
     expires_days: Mapping[Reason, int] = field(default_factory=dict)
+    # how sure it must be that an event is about mail of ours (`bounced.trust`) to count at all
+    trust: Literal["any", "matched", "verified"] = "any"
 
     def __post_init__(self) -> None:
         wrong = [
@@ -101,6 +103,7 @@ class Policy:
             ("refused_events", "1 or more", self.refused_events >= 1),
             ("soft_weights", "0 or more each", all(w >= 0 for w in self.soft_weights.values())),
             ("expires_days", "0 or more each", all(d >= 0 for d in self.expires_days.values())),
+            ("trust", "any, matched or verified", self.trust in ("any", "matched", "verified")),
         ]
 
     @property
@@ -114,6 +117,11 @@ class Policy:
         if event.fault in BLAMELESS:
             return 0.0
         return self.soft_weights.get(event.reason, SOFT_WEIGHTS.get(event.reason, 0.0))
+
+    def patience(self, reason: Reason) -> timedelta:
+        """How long after a hard bounce that is not sure enough by itself a second one counts."""
+        host = reason is Reason.HOST_UNKNOWN
+        return timedelta(hours=self.host_unknown_hours if host else self.pending_hours)
 
     def expires(self, reason: Reason, at: datetime) -> datetime | None:
         """When a suppression for this reason ends, if it was last confirmed at that time."""
@@ -329,7 +337,7 @@ class _Walk:
         rank = int(event.reason is Reason.OWNER_CHANGED)
         if self._alone_enough(event):
             self._suppress(event, Status.HARD_BOUNCED, because, rank=rank)
-        elif first is not None and event.at - first.at >= self._patience(event):
+        elif first is not None and event.at - first.at >= self.policy.patience(event.reason):
             because = f"A second hard bounce after the one of {first.at:%Y-%m-%d}"
             self._suppress(
                 event, Status.HARD_BOUNCED, because, rank=rank, events=(first.id, event.id)
@@ -341,11 +349,6 @@ class _Walk:
         if event.reason is Reason.HOST_UNKNOWN:  # a domain's name service may be ill for a day
             return False
         return event.confidence >= self.policy.hard_at_once
-
-    def _patience(self, event: PastEvent) -> timedelta:
-        host = event.reason is Reason.HOST_UNKNOWN
-        hours = self.policy.host_unknown_hours if host else self.policy.pending_hours
-        return timedelta(hours=hours)
 
     def _soft(self, event: PastEvent) -> None:
         self._conclude(Status.SOFT_BOUNCED, event, "A soft bounce")

@@ -1,18 +1,26 @@
 """When each mailbox is emptied: the only room that knows APScheduler.
 
 Jobs live in memory, because they come from the configuration file and nowhere else. A job that
-fails is reported and runs again at its next turn; only a signal ends the loop.
+fails is reported and runs again; after each failure in a row it is left alone for longer. Only a
+signal ends the loop.
 """
 
 from __future__ import annotations
 
 import logging
+import math
+import random
+import threading
+import time
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from apscheduler.events import EVENT_JOB_ERROR, EVENT_JOB_MAX_INSTANCES
 from apscheduler.executors.pool import ThreadPoolExecutor
+from apscheduler.jobstores.base import JobLookupError
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.combining import OrTrigger
 from apscheduler.triggers.cron import CronTrigger
@@ -30,32 +38,120 @@ DAYS: Final = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
 _log = logging.getLogger("bounced.schedule")
 
 
+# After n failures in a row a job is left alone for its interval times 2^(n-1), give or take a
+# quarter so that mailboxes of one server that was away do not come back as one, up to an hour.
+LONGEST_PAUSE: Final = 3600.0
+CRON_INTERVAL: Final = 60.0
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
-    """Work to be repeated: every `every` seconds or, where `cron` is given, when cron would."""
+    """Work to be repeated: every `every` seconds or, where `cron` is given, when cron would.
+
+    `work` returns None when it went well, else how many seconds it is to be left alone at least.
+    `watch` runs in a thread of its own and calls what it is given when there is work at once; it
+    ends by itself when asked to.
+    """
 
     name: str
-    work: Callable[[], object]
+    work: Callable[[], float | None]
     every: float = 300.0
     cron: str | None = None
+    watch: Callable[[Callable[[], None]], object] | None = None
+
+
+class Turns:
+    """The turns of one job: never two at once, and fewer of them while it fails."""
+
+    def __init__(
+        self,
+        job: Job,
+        clock: Callable[[], float] = time.monotonic,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self.job = job
+        self.failures = 0
+        self._clock = clock
+        self._chance = chance
+        self._not_before = -math.inf
+        self._lock = threading.Lock()
+        self._running = False
+        self._again = False
+
+    def __call__(self) -> None:
+        """Take a turn, unless the job is to be left alone; one more when news came meanwhile."""
+        if self._clock() < self._not_before:
+            return
+        with self._lock:
+            self._running, self._again = True, False
+        pause: float | None = 0.0
+        try:
+            pause = self.job.work()
+        finally:
+            self._note(pause)
+            with self._lock:
+                self._running, again = False, self._again and pause is None
+        if again:
+            self()
+
+    def news(self) -> bool:
+        """There is work at once; whether nobody is at it, so that a turn has to be taken."""
+        with self._lock:
+            self._again = True
+            return not self._running
+
+    def _note(self, pause: float | None) -> None:
+        if pause is None:
+            self.failures, self._not_before = 0, -math.inf
+            return
+        self.failures += 1
+        usual = CRON_INTERVAL if self.job.cron else self.job.every
+        doubled = usual * 2.0 ** min(self.failures - 1, 30)
+        seconds = min(LONGEST_PAUSE, max(pause, doubled)) * (0.75 + self._chance() / 2)
+        if self.failures > 1 or pause:
+            self._not_before = self._clock() + seconds
+            facts = {"mailbox": self.job.name, "failures": self.failures}
+            _log.warning("backing off", extra={**facts, "seconds": round(seconds)})
 
 
 def run(jobs: Sequence[Job], wait: Callable[[], object]) -> None:
     """Run every job now and then at its times, until `wait` returns and running jobs ended."""
-    logging.getLogger("apscheduler").setLevel(logging.CRITICAL)  # the listener speaks for it
+    turns = [Turns(job) for job in jobs]
     scheduler = BackgroundScheduler(
-        executors={"default": ThreadPoolExecutor(max(1, len(jobs)))},
-        timezone=UTC,
-        job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
+        executors={"default": ThreadPoolExecutor(max(1, len(jobs)))}, **MANNERS
     )
-    scheduler.add_listener(_report, EVENT_JOB_ERROR | EVENT_JOB_MAX_INSTANCES)
-    for job in jobs:
-        scheduler.add_job(job.work, trigger(job), id=job.name, next_run_time=datetime.now(UTC))
+    fill(scheduler, turns)
     scheduler.start()
+    for turn in turns:
+        if turn.job.watch is not None:
+            wake = partial(_wake, scheduler, turn)
+            threading.Thread(target=turn.job.watch, args=(wake,), daemon=True).start()
     try:
         wait()
     finally:
         scheduler.shutdown(wait=True)
+
+
+# Late runs are caught up with once, however late they are: the default drops them after a second.
+MANNERS: Final[dict[str, Any]] = {
+    "timezone": UTC,
+    "job_defaults": {"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
+}
+
+
+def fill(scheduler: Any, turns: Sequence[Turns]) -> None:
+    """Give an APScheduler its jobs, each due at once, and our ear for what goes wrong."""
+    logging.getLogger("apscheduler").setLevel(logging.CRITICAL)  # the listener speaks for it
+    scheduler.add_listener(_report, EVENT_JOB_ERROR | EVENT_JOB_MAX_INSTANCES)
+    for turn in turns:
+        name, when = turn.job.name, trigger(turn.job)
+        scheduler.add_job(turn, when, id=name, name=name, next_run_time=datetime.now(UTC))
+
+
+def _wake(scheduler: Any, turn: Turns) -> None:
+    if turn.news():
+        with suppress(JobLookupError):  # the scheduler has been shut down meanwhile
+            scheduler.modify_job(turn.job.name, next_run_time=datetime.now(UTC))
 
 
 def trigger(job: Job, zone: tzinfo | None = None) -> Any:

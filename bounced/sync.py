@@ -140,14 +140,16 @@ def sync(  # noqa: PLR0913 - the story has this many characters
     owner: str,
     batch: int = 200,
     books: tuple[Path, ...] = (),
+    keep: Callable[[bytes], object] | None = None,
     stop: Callable[[], bool] = lambda: False,
     clock: Callable[[], datetime] = now,
 ) -> Tally:
     """Empty one mailbox into the ledger. Raises what mailbox and ledger raise; both stay whole.
 
-    `books` are the operator's own rule books; `stop` is asked between batches.
+    `books` are the operator's own rule books; `keep` is given the bytes of a letter that cannot
+    be read, before that is recorded; `stop` is asked between batches.
     """
-    read = _reader(books, clock)
+    read = _reader(books, keep, clock)
     visit = ledger.begin(mailbox.name, owner=owner, at=clock())
     if visit is None:
         raise LeaseTakenError(mailbox.name)
@@ -180,13 +182,16 @@ def sync(  # noqa: PLR0913 - the story has this many characters
 
 
 def _reader(
-    books: tuple[Path, ...], clock: Callable[[], datetime]
+    books: tuple[Path, ...], keep: Callable[[bytes], object] | None, clock: Callable[[], datetime]
 ) -> Callable[[Letter, int], Reading]:
     """How letters are read: here, or apart once they have met too many crashes."""
 
     def read(letter: Letter, attempts: int) -> Reading:
         apart = attempts > TRUSTED_ATTEMPTS
-        return (read_in_child if apart else read_letter)(letter, clock(), books)
+        reading = (read_in_child if apart else read_letter)(letter, clock(), books)
+        if keep is not None and reading.destination is Destination.QUARANTINE:
+            keep(letter.raw)
+        return reading
 
     return read
 

@@ -1,15 +1,16 @@
-"""`bounced explain`, `bounced suppressed`, `bounced release`: questions about addresses."""
+"""`bounced explain` and `bounced suppressed`: questions about addresses."""
 
 from __future__ import annotations
 
 import sys
 from dataclasses import fields
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from bounced.cli.settings import Settings, ledger_options, operator
+from bounced.cli import exchange
+from bounced.cli.settings import Settings, ledger_options
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -47,6 +48,8 @@ def told(history: AddressHistory) -> Iterator[str]:
     yield from _standing(history.address, history.standing)
     if history.lists:
         yield f"  lists: {safe(', '.join(name or '(unnamed)' for name in history.lists))}"
+    if history.spellings:
+        yield f"  also on record, told apart by case only: {safe(', '.join(history.spellings))}"
     for event in history.events:
         yield ""
         yield from _event(event)
@@ -87,6 +90,10 @@ def _event(event: EventFacts) -> Iterator[str]:
     from bounced.text import safe
 
     waits = "" if event.counts else "  (does not count: its run is held or discarded)"
+    if not event.trusted:
+        waits += f"  (unverified, does not count: {event.trust})"
+    elif event.trust is not None:
+        waits += f"  ({event.trust})"
     yield (
         f"{cell(event.at)}  {event.kind}, {event.outcome}: {event.reason}"
         f"  (mailbox {safe(event.mailbox)}, event {event.id}){waits}"
@@ -103,9 +110,9 @@ def _event(event: EventFacts) -> Iterator[str]:
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["text", "csv", "json"]),
+    type=click.Choice(["text", "csv", "json", *exchange.FORMS]),
     default="text",
-    help="Text is one address a line.",
+    help="Text is one address a line; others are as that service takes them, or hashes.",
 )
 @click.option(
     "--for-spreadsheet",
@@ -132,6 +139,8 @@ def _write(rows: Iterable[SuppressedRow], form: str, *, for_spreadsheet: bool) -
         write_csv(rows, columns, sys.stdout, for_spreadsheet=for_spreadsheet)
     elif form == "json":
         write_json(rows, sys.stdout)
+    elif form in exchange.FORMS:
+        exchange.write(rows, form, sys.stdout)
     else:
         for row in rows:
             sys.stdout.write(safe(row.address) + "\n")
@@ -169,26 +178,4 @@ def _answer(address: str, row: SuppressedRow | None) -> str:
     return f"{safe(address)}: suppressed ({row.reason}): {safe(row.because)}"
 
 
-@click.command(short_help="Let addresses be mailed again.")
-@click.argument("addresses", nargs=-1, required=True)
-@click.option("--note", default="", help="Why; it is kept with the release.")
-@ledger_options
-@click.pass_obj
-def release(settings: Settings, addresses: tuple[str, ...], note: str) -> None:
-    """Let ADDRESSES be mailed again: what happened before stops counting, and stays on record."""
-    with settings.ledger() as ledger:
-        known = [address for address in addresses if ledger.explain(address).standing is not None]
-        count = ledger.release(known, by=operator(), note=note, at=datetime.now(UTC))
-    click.echo(f"{count} address{'' if count == 1 else 'es'} may be mailed again.")
-    _complain_of_unknown(addresses, known)
-
-
-def _complain_of_unknown(addresses: Iterable[str], known: Iterable[str]) -> None:
-    from bounced.cli.failures import Exit
-    from bounced.cli.settings import say
-
-    unknown: list[Any] = [address for address in addresses if address not in known]
-    for address in unknown:
-        say(f"{address}: nothing is on record of it; is it spelt as it was mailed?")
-    if unknown:
-        raise click.exceptions.Exit(Exit.PERSON_NEEDED)
+suppressed.add_command(exchange.import_file)

@@ -85,6 +85,7 @@ def open_ledger(chosen: Config, *, migrate: bool | None = None) -> Ledger:
         never_suppress=chosen.never_suppress,
         migrate=migrate,
         rules_version=rules_version(chosen.rules) if chosen.rules else None,
+        keys=chosen.keys,
     )
     if ledger.upgraded and migrate is None:
         before, after = ledger.upgraded

@@ -81,8 +81,8 @@ def checks(settings: Settings) -> Iterator[Check]:
     if not config.mailboxes:
         words = (f"{config.path} has no [[mailbox]]; take one from: bounced init example.toml",)
         yield Check("mailboxes", Exit.CONFIGURATION, words)
-    for mailbox in config.mailboxes:
-        yield _tried(f"mailbox {mailbox.name}", partial(_mailbox, mailbox))
+    for box in (box for mailbox in config.mailboxes for box in mailbox.each_folder()):
+        yield _tried(f"mailbox {box.name}", partial(_mailbox, box, config))
 
 
 def _tried(what: str, look: Callable[[], str]) -> Check:
@@ -127,15 +127,17 @@ def _database(config: Config) -> str:
     )
 
 
-def _mailbox(mailbox: MailboxConfig) -> str:
+def _mailbox(mailbox: MailboxConfig, config: Config) -> str:
     from bounced.cli.sync import folder_of
 
-    folder = folder_of(mailbox)
+    folder = folder_of(mailbox, tokens=config.tokens)
     try:
         folder.open()
         waiting = sum(len(uids) for uids in folder.waiting())
     finally:
         folder.close()
+    if mailbox.path is not None:
+        return f"{waiting} letters wait in {mailbox.path}"
     return f"logged in to {mailbox.host}, {waiting} letters wait in {mailbox.folder}"
 
 

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 import os
 import signal
-from queue import SimpleQueue
+import threading
+from contextlib import contextmanager, suppress
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+# Seconds after the signal: when what waits for a server is interrupted, and when the process ends
+# whatever it waits for. Supervisors send SIGKILL after ten (Docker) or more.
+HURRY_AFTER: Final = 5.0
+GONE_AFTER: Final = 9.0
 
 
 class Stop:
@@ -12,14 +23,17 @@ class Stop:
 
     def __init__(self) -> None:
         self._asked = False
+        self._reload = False
+        self._interrupts: list[Callable[[], object]] = []
         # put() may be called in a signal handler at any moment; threading.Event may not
         self._bell: SimpleQueue[None] = SimpleQueue()
 
     @classmethod
-    def on_signals(cls) -> Stop:
+    def on_signals(cls, *, reload: bool = False) -> Stop:
         """One that SIGTERM and SIGINT ask; a second signal ends the process at once.
 
-        What is interrupted so is whole all the same: the ledger's transactions see to that.
+        What is interrupted so is whole all the same: the ledger's transactions see to that. With
+        `reload`, SIGHUP asks for the configuration to be read again.
         """
         stop = cls()
 
@@ -27,9 +41,12 @@ class Stop:
             if stop():
                 os._exit(128 + number)
             stop.ask()
+            stop.be_gone()
 
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, on_signal)
+        if reload:
+            signal.signal(signal.SIGHUP, lambda *_: stop.ask_to_reload())
         return stop
 
     def __call__(self) -> bool:
@@ -39,6 +56,36 @@ class Stop:
         self._asked = True
         self._bell.put(None)
 
-    def wait(self) -> None:
-        """Return once somebody asked."""
-        self._bell.get()
+    def be_gone(self) -> None:
+        """From now on interrupt what takes long, and end the process if that does not help."""
+        for seconds, deed in ((HURRY_AFTER, self._hurry), (GONE_AFTER, lambda: os._exit(0))):
+            timer = threading.Timer(seconds, deed)
+            timer.daemon = True
+            timer.start()
+
+    def _hurry(self) -> None:
+        for interrupt in [*self._interrupts]:
+            interrupt()
+
+    @contextmanager
+    def hurried_by(self, interrupt: Callable[[], object]) -> Iterator[None]:
+        """While the block waits for somebody else, `interrupt` (from another thread) ends that."""
+        self._interrupts.append(interrupt)
+        try:
+            yield
+        finally:
+            self._interrupts.remove(interrupt)
+
+    def ask_to_reload(self) -> None:
+        self._reload = True
+        self._bell.put(None)
+
+    def reload_asked(self) -> bool:
+        """Whether a reload was asked for since the last time this was called."""
+        asked, self._reload = self._reload, False
+        return asked
+
+    def wait(self, seconds: float | None = None) -> None:
+        """Return once somebody asked for anything, or when the time is over."""
+        with suppress(Empty):
+            self._bell.get(timeout=seconds)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from datetime import UTC, datetime
 from typing import IO, TYPE_CHECKING
 
@@ -19,6 +20,8 @@ ADDRESS_COLUMNS = ("email", "e-mail", "address", "email address", "e-mail addres
 MAX_LINE = 65_536
 # RFC 5321, 4.5.3.1.3: a path is at most 256 octets, two of them angle brackets
 MAX_ADDRESS = 254
+# blanks, brackets, and letters of another charset that could not be read
+_NOT_IN_ADDRESSES = re.compile("[\\s<>\0\ufffd\ud800-\udfff]")
 
 
 @click.group()
@@ -73,7 +76,7 @@ class Sheet:
                 continue
             cells = next(csv.reader([line], delimiter=self._delimiter), [])
             address = cells[self._column].strip() if len(cells) > self._column else ""
-            if _is_address(address):
+            if is_address(address):
                 self.good += 1
                 yield address, self._list
             else:
@@ -81,7 +84,8 @@ class Sheet:
                 say(f"line {number}: no address: {line.strip()[:80]}")
 
 
-def _is_address(text: str) -> bool:
+def is_address(text: str) -> bool:
+    """Whether a cell can be one address, loosely; never for one with broken letters in it."""
     local, _, domain = text.rpartition("@")
     wrong = not local or not domain or len(text.encode(errors="replace")) > MAX_ADDRESS
-    return not wrong and not any(char in " \t<>\0\ufffd" for char in text)
+    return not wrong and _NOT_IN_ADDRESSES.search(text) is None

@@ -1,33 +1,30 @@
-"""`bounced sync` and `bounced run`: one pass over the mailboxes, and one after another."""
+"""`bounced sync`: one pass over the mailboxes, and what `bounced run` shares with it."""
 
 from __future__ import annotations
 
-import logging
 import os
 import socket
 import time
 from contextlib import AbstractContextManager, nullcontext
-from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from bounced.cli.failures import Exit, failure, most_urgent, tell
 from bounced.cli.holds import say_how_to_decide
-from bounced.cli.logs import log_to_stderr
 from bounced.cli.settings import Settings, config_option, on_a_terminal, open_ledger, say
 from bounced.cli.stopping import Stop
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path
 
     from bounced.config import Config, MailboxConfig
     from bounced.ledger import Ledger
     from bounced.mailbox.imap import ImapMailbox
+    from bounced.mailbox.oauth2 import TokenSource
+    from bounced.mailbox.spool import SpoolMailbox
     from bounced.sync import Observer, Tally
-
-_log = logging.getLogger("bounced.run")
 
 
 @click.command(short_help="Empty the mailboxes into the database, once.")
@@ -38,14 +35,13 @@ _log = logging.getLogger("bounced.run")
 def sync(context: click.Context, mailboxes: tuple[str, ...], *, as_json: bool) -> None:
     """Empty every mailbox of the configuration (or those named) into the database, once."""
     config = context.ensure_object(Settings).config()
-    _warn(config)
+    warn(config)
     chosen = chosen_mailboxes(config, mailboxes)
     stop = Stop.on_signals()
     ledger = open_ledger(config)
     try:
         codes = [
-            _sync_and_tell(mailbox, ledger, stop, config.rules, as_json=as_json)
-            for mailbox in chosen
+            _sync_and_tell(mailbox, ledger, stop, config, as_json=as_json) for mailbox in chosen
         ]
     finally:
         ledger.close()
@@ -54,40 +50,13 @@ def sync(context: click.Context, mailboxes: tuple[str, ...], *, as_json: bool) -
     context.exit(most_urgent(codes))
 
 
-@click.command(short_help="Empty the mailboxes again and again, at their times.")
-@click.option("--log-json", is_flag=True, help="Log one JSON object a line.")
-@config_option
-@click.pass_obj
-def run(settings: Settings, *, log_json: bool) -> None:
-    """Empty every mailbox again and again, at its times, until stopped."""
-    from bounced import schedule
-
-    config = settings.config()
-    _warn(config)
-    chosen = chosen_mailboxes(config, ())
-    log_to_stderr(as_json=log_json)
-    stop = Stop.on_signals()
-    ledger = open_ledger(config)
-    jobs = [
-        schedule.Job(
-            name=mailbox.name,
-            work=partial(_sync_and_log, mailbox, ledger, stop, config.rules),
-            every=mailbox.every,
-            cron=mailbox.cron,
-        )
-        for mailbox in chosen
-    ]
-    _log.info("started", extra={"mailboxes": len(jobs), "pid": os.getpid()})
-    try:
-        schedule.run(jobs, stop.wait)
-    finally:
-        ledger.close()
-    _log.info("stopped")
-
-
 def chosen_mailboxes(config: Config, names: Sequence[str]) -> list[MailboxConfig]:
-    """Those named, in the order of the configuration; all of them when none is."""
-    known = [mailbox.name for mailbox in config.mailboxes]
+    """Those named, in the order of the configuration; all of them when none is.
+
+    One for each folder; the name of the account stands for all its folders.
+    """
+    boxes = [box for mailbox in config.mailboxes for box in mailbox.each_folder()]
+    known = list(dict.fromkeys(name for box in boxes for name in (box.account, box.name)))
     strangers = [name for name in names if name not in known]
     if strangers:
         raise click.UsageError(
@@ -96,57 +65,108 @@ def chosen_mailboxes(config: Config, names: Sequence[str]) -> list[MailboxConfig
         )
     if not known:
         raise click.UsageError(f"{config.path} has no [[mailbox]]; add one, then: bounced doctor")
-    return [mailbox for mailbox in config.mailboxes if not names or mailbox.name in names]
+    return [box for box in boxes if not names or {box.name, box.account} & set(names)]
 
 
-def _warn(config: Config) -> None:
+def warn(config: Config) -> None:
     for warning in config.warnings:
         say(f"Warning: {warning}")
 
 
-def folder_of(mailbox: MailboxConfig) -> ImapMailbox:
-    """The mailbox to be worked on. Raises ConfigError when its password cannot be had."""
+def folder_of(
+    mailbox: MailboxConfig, folder: str | None = None, *, tokens: Path | None = None
+) -> ImapMailbox | SpoolMailbox:
+    """The mailbox to be worked on, or another `folder` of the same account.
+
+    OAuth2 tokens are kept in the folder `tokens`. Raises ConfigError when its password cannot be
+    had.
+    """
+    if mailbox.path is not None:
+        from bounced.mailbox.spool import SpoolMailbox
+        from bounced.model import Destination
+
+        piles = {Destination(key): path for key, path in mailbox.piles.items()}
+        place = Path(folder or mailbox.path)
+        return SpoolMailbox(mailbox.name, place, piles, is_pile=folder is not None)
     from bounced.mailbox.imap import ImapMailbox
 
     return ImapMailbox(
         mailbox.name,
         host=mailbox.host,
         user=mailbox.user,
-        password=mailbox.password.reveal(),
+        password=mailbox.password.reveal() if mailbox.password else "",
         port=mailbox.port,
         tls=mailbox.tls,
-        folder=mailbox.folder,
+        folder=folder or mailbox.folder,
         archive=mailbox.archive,
         processed=mailbox.processed,
         unrecognised=mailbox.unrecognised,
         quarantine=mailbox.quarantine,
-        ca_file=None if mailbox.ca_file is None else str(mailbox.ca_file),
+        ca_file=_maybe(mailbox.ca_file),
+        client_certificate=_maybe(mailbox.client_certificate),
+        client_key=_maybe(mailbox.client_key),
         allow_plaintext=mailbox.allow_plaintext,
+        tokens=tokens_of(mailbox, tokens or Path("tokens")),
     )
 
 
-def empty(
+def _maybe(path: Path | None) -> str | None:
+    return None if path is None else str(path)
+
+
+def tokens_of(mailbox: MailboxConfig, folder: Path) -> TokenSource | None:
+    """Where the mailbox's access tokens come from; None for one with a password."""
+    if mailbox.oauth2 is None:
+        return None
+    from bounced.mailbox.oauth2 import OAuth2, token_source
+    from bounced.mailbox.tokens import FileStore, KeyringStore
+
+    login = mailbox.oauth2
+    settings = OAuth2(
+        user=mailbox.user,
+        flow=login.flow,
+        provider=login.provider,
+        client_id=login.client_id,
+        client_secret=login.client_secret.reveal() if login.client_secret else "",
+        refresh_token=login.refresh_token.reveal() if login.refresh_token else "",
+        tenant=login.tenant,
+        scope=login.scope,
+        token_url=login.token_url,
+        device_url=login.device_url,
+        key_file=login.key_file,
+    )
+    kept = KeyringStore if login.store == "keyring" else FileStore
+    return token_source(settings, kept(folder, mailbox.account))
+
+
+def empty(  # noqa: PLR0913, PLR0917 - what one pass needs
     mailbox: MailboxConfig,
     ledger: Ledger,
     stop: Callable[[], bool],
     observer: Observer,
-    books: tuple[Path, ...] = (),
+    config: Config | None = None,
+    folder: ImapMailbox | SpoolMailbox | None = None,
 ) -> Tally:
-    """One pass over one mailbox. Raises whatever stops it; mailbox and ledger stay whole."""
+    """One pass over one mailbox. Raises whatever stops it; mailbox and ledger stay whole.
+
+    Of `config` the rule books and the folder for raw copies of unreadable letters count.
+    """
     from bounced import sync as loop
+    from bounced.mailbox.quarantine import Quarantine
 
     return loop.sync(
-        folder_of(mailbox),
+        folder or folder_of(mailbox),
         ledger,
         observer,
-        owner=_owner(),
+        owner=owner(),
         batch=mailbox.batch,
-        books=books,
+        books=() if config is None else config.rules,
+        keep=None if config is None else Quarantine(config.quarantine_folder).keep,
         stop=stop,
     )
 
 
-def _owner() -> str:
+def owner() -> str:
     """Who holds a lease: the ledger frees those of dead processes on this host at once."""
     return f"{socket.gethostname()}:{os.getpid()}"
 
@@ -155,7 +175,7 @@ def _sync_and_tell(
     mailbox: MailboxConfig,
     ledger: Ledger,
     stop: Stop,
-    books: tuple[Path, ...],
+    config: Config,
     *,
     as_json: bool,
 ) -> Exit:
@@ -165,8 +185,9 @@ def _sync_and_tell(
         return Exit.DONE
     began = time.monotonic()
     try:
-        with _progress(mailbox.name) as observer:
-            tally = empty(mailbox, ledger, stop, observer, books)
+        folder = folder_of(mailbox, tokens=config.tokens)
+        with _progress(mailbox.name) as observer, stop.hurried_by(folder.interrupt):
+            tally = empty(mailbox, ledger, stop, observer, config, folder)
     except Exception as problem:  # noqa: BLE001 - told; the other mailboxes get their turn
         if as_json:
             told = failure(problem)
@@ -186,35 +207,13 @@ def _sync_and_tell(
         )
         say_how_to_decide(tally.run_id)
     if tally.quarantined:
+        where = mailbox.piles.get("quarantine", mailbox.quarantine)
         say(
-            f"{mailbox.name}: {tally.quarantined} letters could not be read; they are in "
-            f"{mailbox.quarantine}, whole."
+            f"{mailbox.name}: {tally.quarantined} letters could not be read; they are in {where}, "
+            f"whole, and {config.quarantine_folder} has a copy of each. "
+            "After an upgrade of bounced, type: bounced retry"
         )
     return Exit.PERSON_NEEDED if tally.held or tally.quarantined else Exit.DONE
-
-
-def _sync_and_log(
-    mailbox: MailboxConfig, ledger: Ledger, stop: Stop, books: tuple[Path, ...]
-) -> None:
-    from bounced.sync import LeaseTakenError, Observer
-
-    if stop():
-        return
-    began = time.monotonic()
-    name = {"mailbox": mailbox.name}
-    try:
-        tally = empty(mailbox, ledger, stop, Observer(), books)
-    except LeaseTakenError:
-        _log.info("skipped", extra={**name, "why": "another sync is at work on it"})
-        return
-    except Exception as problem:  # noqa: BLE001 - one mailbox's trouble never ends the process
-        told = failure(problem)
-        facts = {**name, "exit": int(told.code), "why": " ".join(told.sentences)}
-        _log.error("failed", extra=facts, exc_info=told.code is Exit.OUR_MISTAKE)
-        return
-    _log.info("synced", extra={**name, **figures(tally, time.monotonic() - began)})
-    if tally.held:
-        _log.warning("held", extra={**name, "run": tally.run_id, "type": "bounced hold list"})
 
 
 def figures(tally: Tally, seconds: float) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Where facts go and standings come from: the one door to the database."""
 
+from bounced.ledger.adoption import Adopted, Hearsay, Source, adopt
 from bounced.ledger.book import Ledger
 from bounced.ledger.errors import (
     LeaseLost,
@@ -10,18 +11,26 @@ from bounced.ledger.errors import (
 )
 from bounced.ledger.rows import (
     AddressHistory,
+    Clearance,
     EventFacts,
     EventRow,
     HoldRow,
     MailboxRow,
+    Replay,
+    StandingChange,
     SuppressedRow,
     TransitionRow,
+    UndeterminedRow,
 )
+from bounced.ledger.selection import Selection
 
 __all__ = [
     "AddressHistory",
+    "Adopted",
+    "Clearance",
     "EventFacts",
     "EventRow",
+    "Hearsay",
     "HoldRow",
     "LeaseLost",
     "Ledger",
@@ -30,6 +39,12 @@ __all__ = [
     "LedgerTooNew",
     "LedgerUnavailable",
     "MailboxRow",
+    "Replay",
+    "Selection",
+    "Source",
+    "StandingChange",
     "SuppressedRow",
     "TransitionRow",
+    "UndeterminedRow",
+    "adopt",
 ]

@@ -5,18 +5,18 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from sqlalchemy import func, select, tuple_, update
+from sqlalchemy import delete, func, select, tuple_, update
 
-from bounced.ledger import reading, schema, standings, visits
+from bounced.ledger import clearance, facts, reading, replay, schema, selection, standings, visits
 from bounced.ledger.engine import CHUNK, Database, chunks
 from bounced.ledger.errors import LedgerError
 from bounced.ledger.tables import address as address_table
-from bounced.ledger.tables import mailbox, newly_suppressed, release, run, subscriber
-from bounced.policy import Brake, Policy
-from bounced.smtp import canonical
+from bounced.ledger.tables import mailbox, newly_suppressed, release, run, sent, subscriber
+from bounced.policy import Brake, Policy, brake_holds
+from bounced.smtp import canonical, folded
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
     from types import TracebackType
     from typing import Self
@@ -25,12 +25,17 @@ if TYPE_CHECKING:
 
     from bounced.ledger.rows import (
         AddressHistory,
+        Clearance,
         EventRow,
         HoldRow,
         MailboxRow,
+        Replay,
         SuppressedRow,
+        UndeterminedRow,
     )
+    from bounced.ledger.selection import Selection
     from bounced.model import Destination, Reading, Recorded, Visit
+    from bounced.trust import Key
 
 LEASE = timedelta(minutes=10)
 
@@ -59,6 +64,7 @@ class Ledger:
         migrate: bool | None = None,
         lease: timedelta = LEASE,
         rules_version: str | None = None,
+        keys: Callable[[], Sequence[Key]] = tuple,
     ) -> Ledger:
         """Connect, and see that the schema fits.
 
@@ -66,7 +72,7 @@ class Ledger:
         from what to what); others raise LedgerOutdated. A schema of a later version raises
         LedgerTooNew. `never_suppress` holds addresses and domains (`example.com` or
         `@example.com`). `rules_version` is stored with every judgement (None: that of the
-        built-in books).
+        built-in books). `keys` is asked for the keys of tokens when a mailbox is visited first.
         """
         database = Database(url)
         policy = policy or Policy()
@@ -75,7 +81,7 @@ class Ledger:
         ledger = cls(
             database,
             judge,
-            visits.Visits(database, judge, brake or Brake(), lease, rules_version),
+            visits.Visits(database, judge, brake or Brake(), lease, rules_version, keys),
         )
         try:
             ledger.upgraded = schema.prepare(database, migrate=migrate)
@@ -106,6 +112,7 @@ class Ledger:
     # What bounced.sync does, in the order in which it does it; the meaning is told there.
 
     def begin(self, mailbox: str, *, owner: str, at: datetime) -> Visit | None:
+        self._visits.look_up_keys()
         with self._database.writing() as connection:
             return self._visits.begin(connection, mailbox, owner=owner, at=at)
 
@@ -184,23 +191,43 @@ class Ledger:
     def release(self, addresses: Sequence[str], *, by: str, note: str, at: datetime) -> int:
         """Let addresses be mailed again: what was recorded up to `at` stops counting.
 
-        Returns how many were suppressed and are not any more. Addresses not on record are
-        passed over.
+        An address is released in every spelling on record that differs only in case. Returns how
+        many were suppressed and are not any more. Addresses not on record are passed over.
         """
         ended = 0
         with self._database.writing() as connection:
-            for some in chunks(dict.fromkeys(canonical(given) for given in addresses)):
-                known = select(address_table.c.address).where(address_table.c.address.in_(some))
+            for some in chunks(dict.fromkeys(folded(given) for given in addresses)):
+                known = select(address_table.c.address).where(address_table.c.folded.in_(some))
                 rows = list(connection.execute(known).scalars())
-                if not rows:
-                    continue
-                connection.execute(
-                    release.insert(),
-                    [{"address": whose, "at": at, "by": by, "note": note} for whose in rows],
-                )
-                occasion = standings.Occasion(at, by)
-                ended += standings.settle(connection, self._judge, occasion, rows)[1]
+                ended += self._release(connection, rows, by, note, at)
         return ended
+
+    def release_selected(
+        self, chosen: Selection, *, by: str, note: str, at: datetime
+    ) -> Iterator[int]:
+        """Release whoever is suppressed and fits; a transaction and a count for each piece."""
+        last = ""
+        while True:
+            with self._database.writing() as connection:
+                rows = selection.page(connection, chosen, at, last)
+                ended = self._release(connection, rows, by, note, at)
+            if not rows:
+                return
+            yield ended
+            last = rows[-1]
+
+    def selected(self, chosen: Selection, *, at: datetime) -> Iterator[SuppressedRow]:
+        """Whom `release_selected` would release, by address, streamed."""
+        return selection.rows(self._database, chosen, at)
+
+    def _release(
+        self, connection: Connection, addresses: Sequence[str], by: str, note: str, at: datetime
+    ) -> int:
+        if not addresses:
+            return 0
+        rows = [{"address": whose, "at": at, "by": by, "note": note} for whose in addresses]
+        connection.execute(release.insert(), rows)
+        return standings.settle(connection, self._judge, standings.Occasion(at, by), addresses)[1]
 
     def import_subscribers(self, rows: Iterable[tuple[str, str]], *, at: datetime) -> int:
         """Add (address, list) pairs; those there already are left alone. Returns the new ones."""
@@ -223,6 +250,22 @@ class Ledger:
             new += len(added)
         return new
 
+    def import_sent(self, rows: Iterable[tuple[str, str]], *, at: datetime) -> int:
+        """Add (Message-ID, recipient) pairs of mail that was sent. Returns the new ones."""
+        new = 0
+        for some in chunks(rows):
+            pairs = dict.fromkeys((facts.message_id(text), folded(who)) for text, who in some)
+            added = [{"message_id": m, "address": who, "imported_at": at} for m, who in pairs]
+            with self._database.writing() as connection:
+                insert = standings.upsert(connection, sent).on_conflict_do_nothing()
+                new += len(standings.write_many(connection, insert, added, sent.c.message_id))
+        return new
+
+    def purge_sent(self, before: datetime) -> int:
+        """Forget what was imported into the log of sent mail before a time; how many entries."""
+        with self._database.writing() as connection:
+            return connection.execute(delete(sent).where(sent.c.imported_at < before)).rowcount
+
     def rebuild(self, *, by: str, at: datetime) -> tuple[int, int]:
         """Make every standing again, by the policy as it is now: suppressions begun and ended."""
         began = ended = 0
@@ -238,12 +281,49 @@ class Ledger:
                 more = standings.settle(connection, self._judge, occasion, some)
             began, ended, last = began + more[0], ended + more[1], some[-1]
 
+    # History gone through again (bounced.ledger.replay).
+
+    def reclassified(
+        self, classify: replay.Classify, *, at: datetime, since: datetime | None = None
+    ) -> Iterator[Replay]:
+        """What `reclassify` would change, streamed by pieces; changes nothing."""
+        return replay.reclassified(self._database, self._judge, classify, at, since)
+
+    def reclassify(
+        self, classify: replay.Classify, *, by: str, at: datetime, since: datetime | None = None
+    ) -> Iterator[Replay]:
+        """Judge stored events again (those from `since` on), and make the standings that follow.
+
+        Works while it is iterated, a transaction for each piece; what it changes is in the audit
+        under the name `by`.
+        """
+        occasion = standings.Occasion(at, by)
+        version = self._visits.books_version()
+        return replay.reclassify(self._database, self._judge, classify, version, occasion, since)
+
+    def simulated(
+        self, policy: Policy, *, at: datetime, since: datetime | None = None
+    ) -> Iterator[Replay]:
+        """Where standings by another policy differ from those by the present one, streamed.
+
+        With `since` both policies see only the events from then on. Changes nothing.
+        """
+        other = standings.Judge(policy, self._judge.never_suppress, policy.version)
+        return replay.simulated(self._database, self._judge, other, at, since)
+
+    def too_many(self, newly: int) -> bool:
+        """Whether the brake would stop a sync that newly suppresses so many."""
+        with self._database.reading() as connection:
+            known = standings.subscribers(connection) or standings.on_record(connection, ())
+        return brake_holds(newly, known, self._visits.brake)
+
     # What people and other programs ask.
 
     def explain(self, address: str) -> AddressHistory:
         """Everything on record of one address."""
         with self._database.reading() as connection:
-            return reading.explain(connection, address, self._database.clock(connection))
+            now = self._database.clock(connection)
+            return reading.explain(connection, address, self._judge, now)
 
     def suppressed(self, *, at: datetime) -> Iterator[SuppressedRow]:
         """The suppression list, by address, streamed."""
@@ -255,10 +335,21 @@ class Ledger:
         """Each address with its line of the suppression list, or None; streamed, in order."""
         return reading.check(self._database, addresses, at)
 
+    def unclear(self, matched: Iterable[str], *, at: datetime) -> Mapping[str, Clearance]:
+        """Which of many folded addresses (`smtp.folded`) not to mail now, and why.
+
+        Made for lists: sorted and looked up many in one statement. Who is not in it may be mailed.
+        """
+        return clearance.unclear(self._database, self._judge, matched, at)
+
     def recent(self, limit: int) -> Sequence[EventRow]:
         """The last events recorded, newest first."""
         with self._database.reading() as connection:
             return reading.recent(connection, limit)
+
+    def undetermined(self, *, below: float = 0.5) -> Iterator[UndeterminedRow]:
+        """Failed deliveries not understood, or judged with a confidence under `below`; streamed."""
+        return reading.undetermined(self._database, below)
 
     def holds(self) -> Sequence[HoldRow]:
         """The runs that wait for a person's word."""
@@ -276,8 +367,8 @@ class Ledger:
 
 
 def _spared(name: str) -> str:
-    """A domain as `example.com`, an address in its canonical form."""
+    """A domain as `example.com`, an address as look-ups fold it."""
     name = name.strip()
     if "@" in name.lstrip("@"):
-        return canonical(name)
+        return folded(name)
     return canonical(f"x@{name.lstrip('@')}").partition("@")[2]

@@ -120,7 +120,7 @@ def _engine(url: URL) -> Engine:
             "touched. Run: pip install 'bounced-mail[postgresql]'"
         ) from None
     if backend == "sqlite":
-        event.listen(engine, "connect", _sqlite_manners)
+        event.listen(engine, "connect", _sqlite_manners, insert=True)
         event.listen(engine, "begin", _sqlite_begin)
     return engine
 
@@ -137,10 +137,14 @@ def _sqlite_manners(connection: DBAPIConnection, _record: ConnectionPoolEntry) -
     # The driver must not begin transactions by itself: it would begin DEFERRED ones, which
     # fail at once, without waiting, where two of them want to write.
     connection.isolation_level = None
-    cursor = connection.cursor()
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
-        cursor.execute(f"PRAGMA {pragma}")
-    cursor.close()
+    try:
+        cursor = connection.cursor()
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+    except Exception:  # the file is no database: nobody else will close what was opened
+        connection.close()
+        raise
 
 
 def _sqlite_begin(connection: Connection) -> None:

@@ -10,18 +10,25 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
-from bounced.model import Action, Kind, Outcome
-from bounced.smtp import canonical
+from bounced import trust
+from bounced.model import Action, EnhancedStatus, Kind, Outcome, RecipientReport, Reply
+from bounced.smtp import ADDRESS, canonical, folded, parse_reply
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
-    from bounced.model import Bounce, Conclusion, Reading, RecipientReport
+    from sqlalchemy import RowMapping
+
+    from bounced.model import Bounce, Conclusion, Reading, Verdict
+    from bounced.trust import Key
 
 DIAGNOSTIC_LIMIT = 2000
 TEXT_LIMIT = 998  # the longest line of a letter (RFC 5322, 2.1.1)
 ADDRESS_LIMIT = 320  # 64 octets, "@", 255 octets (RFC 5321, 4.5.3.1)
 PROBLEMS_LIMIT = 50
+IMPORTED = "import/"  # the format of what others said of an address (bounced.ledger.adoption)
+CANDIDATES = 100  # recipients of a report to whom its token is held
 
 _PLAUSIBLE = re.compile(r"[^\s@<>]{1,64}@[^\s@<>]{1,255}")
 _DELIVERIES = frozenset({Action.DELIVERED, Action.RELAYED, Action.EXPANDED})
@@ -76,15 +83,39 @@ def message_row(reading: Reading) -> dict[str, Any]:
     }
 
 
-def fates(conclusion: Conclusion) -> dict[str, tuple[int, Bounce]]:
-    """By address: the place in the report and the recipient's fate, one for each address."""
+def fates(conclusion: Conclusion, owner: str | None = None) -> dict[str, tuple[int, Bounce]]:
+    """By address: the place in the report and the recipient's fate, one for each address.
+
+    Where a report is of one recipient and carries the token of another, `owner`, that one is whom
+    we mailed, and the mail was forwarded.
+    """
     found: dict[str, tuple[int, Bounce]] = {}
+    alone = len(conclusion.bounces) == 1
     for ordinal, bounce in enumerate(conclusion.bounces):
         address = whose(bounce.recipient)
+        if alone and owner is not None and folded(address) != folded(owner):
+            address = canonical(clean(owner, ADDRESS_LIMIT))
         before = found.get(address)
         if before is None or _kinder(bounce, before[1]):
             found[address] = (ordinal, bounce)
     return found
+
+
+def token_owner(reading: Reading, keys: Sequence[Key]) -> str | None:
+    """Whom a token in the report was given to: one of those it speaks of, or whom it returns."""
+    report = reading.conclusion.report
+    if not keys or not report.recipients:
+        return None
+    places = (*report.envelope, report.returned.message_id or "")
+    spoken_of = report.recipients[:CANDIDATES]
+    candidates = [named for r in spoken_of for named in (r.original_address, r.address) if named]
+    candidates += ADDRESS.findall((report.returned.to or "")[:TEXT_LIMIT])
+    return trust.owner(places, candidates, keys, on=reading.received_at.date())
+
+
+def message_id(text: str) -> str:
+    """A Message-ID as it is compared: without brackets and white space."""
+    return clean(text.strip().strip("<>").strip())
 
 
 def _kinder(one: Bounce, other: Bounce) -> bool:
@@ -114,9 +145,33 @@ def event_row(reading: Reading, address: str, ordinal: int, bounce: Bounce) -> d
     }
 
 
-def judgement_row(bounce: Bounce, rules_version: str, at: datetime) -> dict[str, Any]:
+def recipient_report(row: RowMapping) -> RecipientReport:
+    """What `event_row` made a row of, as far as judging needs it."""
+    text = row["diagnostic"]
+    reply = Reply(
+        text=text,
+        code=row["reply_code"],
+        status=_status(row["reply_status"]),
+        command=row["command"],
+        quoted=parse_reply(text).quoted,
+    )
+    return RecipientReport(
+        address=row["recipient"],
+        reply=reply,
+        action=Action(row["action"]),
+        original_address=row["original_address"],
+        status=_status(row["status"]),
+        remote_mta=row["remote_mta"],
+        diagnostic_type=row["diagnostic_type"],
+    )
+
+
+def _status(text: str | None) -> EnhancedStatus | None:
+    return None if text is None else EnhancedStatus(*(int(part) for part in text.split(".")))
+
+
+def judgement_row(verdict: Verdict, rules_version: str, at: datetime) -> dict[str, Any]:
     """What we concluded from it."""
-    verdict = bounce.verdict
     return {
         "outcome": verdict.outcome.value,
         "reason": verdict.reason.value,

@@ -19,6 +19,7 @@ from bounced.ledger.rows import (
     MailboxRow,
     SuppressedRow,
     TransitionRow,
+    UndeterminedRow,
 )
 from bounced.ledger.standings import LEFT_OUT
 from bounced.ledger.tables import (
@@ -33,8 +34,8 @@ from bounced.ledger.tables import (
     subscriber,
     transition,
 )
-from bounced.model import Reason, Release, Standing, Status
-from bounced.smtp import canonical
+from bounced.model import Outcome, Reason, Release, Standing, Status
+from bounced.smtp import canonical, folded
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -43,11 +44,12 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Select
 
     from bounced.ledger.engine import Database
+    from bounced.ledger.standings import Judge
 
 STREAM = 2000
 
 
-def _suppressed(at: datetime) -> Select[Any]:
+def suppressed_at(at: datetime) -> Select[Any]:
     """What the view says, but at a time of the caller's; the columns of SuppressedRow in order."""
     lasts = address.c.expires_at.is_(None) | (address.c.expires_at > at)
     return (
@@ -71,7 +73,7 @@ def suppressed(database: Database, at: datetime) -> Iterator[SuppressedRow]:
     """The suppression list at a time, by address."""
     with database.reading() as connection:
         streaming = connection.execution_options(yield_per=STREAM)
-        with streaming.execute(_suppressed(at).order_by(address.c.address)) as found:
+        with streaming.execute(suppressed_at(at).order_by(address.c.address)) as found:
             for row in found:
                 yield SuppressedRow(*row)
 
@@ -81,10 +83,11 @@ def check(
 ) -> Iterator[tuple[str, SuppressedRow | None]]:
     """Each address as given, in order, with its line of the suppression list if it has one."""
     for some in chunks(addresses):
-        wanted = {given: canonical(given) for given in some}
+        wanted = {given: folded(given) for given in some}
         with database.reading() as connection:
-            query = _suppressed(at).where(address.c.address.in_(list(set(wanted.values()))))
-            found = {row.address: SuppressedRow(*row) for row in connection.execute(query)}
+            query = suppressed_at(at).where(address.c.folded.in_(list(set(wanted.values()))))
+            rows = (SuppressedRow(*row) for row in connection.execute(query))
+            found = {folded(row.address): row for row in rows}
         for given in some:
             yield given, found.get(wanted[given])
 
@@ -110,18 +113,51 @@ def recent(connection: Connection, limit: int) -> list[EventRow]:
     return [EventRow(*row) for row in connection.execute(query)]
 
 
-def explain(connection: Connection, given: str, now: datetime) -> AddressHistory:
-    """All that is on record of an address, oldest first."""
-    whose = canonical(given)
-    row = connection.execute(select(address).where(address.c.address == whose)).one_or_none()
-    lists = select(subscriber.c.list).where(subscriber.c.address == whose)
+def undetermined(database: Database, below: float) -> Iterator[UndeterminedRow]:
+    """Failed deliveries whose cause was not understood, or judged less surely; oldest first."""
+    unsure = (judgement.c.reason == Reason.UNDETERMINED.value) | (judgement.c.confidence < below)
+    query = (
+        select(
+            event.c.address,
+            event.c.recipient,
+            event.c.diagnostic,
+            judgement.c.outcome,
+            judgement.c.reason,
+            judgement.c.confidence,
+            judgement.c.rule,
+            event.c.remote_mta,
+        )
+        .join(judgement, judgement.c.event_id == event.c.id)
+        .where(judgement.c.outcome != Outcome.NONE.value, unsure)
+        .order_by(event.c.id)
+    )
+    with database.reading() as connection:
+        streaming = connection.execution_options(yield_per=STREAM)
+        with streaming.execute(query) as found:
+            for row in found:
+                yield UndeterminedRow(*row)
+
+
+def explain(connection: Connection, given: str, judge: Judge, now: datetime) -> AddressHistory:
+    """All that is on record of an address, oldest first.
+
+    Where nothing is on record of the very spelling that was asked for, but of one that differs
+    in case, that one is told.
+    """
+    asked = canonical(given)
+    same = select(address).where(address.c.folded == folded(given)).order_by(address.c.address)
+    found = {row.address: row for row in connection.execute(same)}
+    row = found.get(asked) or next(iter(found.values()), None)
+    whose = asked if row is None else row.address
+    lists = select(subscriber.c.list).where(subscriber.c.address.in_({asked, *found})).distinct()
     return AddressHistory(
         address=whose,
         standing=None if row is None else _standing(row, now),
-        events=tuple(_events(connection, whose)),
+        events=tuple(_events(connection, whose, judge)),
         transitions=tuple(_transitions(connection, whose)),
         releases=tuple(_releases(connection, whose)),
         lists=tuple(connection.execute(lists.order_by(subscriber.c.list)).scalars()),
+        spellings=tuple(other for other in found if other != whose),
     )
 
 
@@ -140,7 +176,7 @@ def _standing(row: Any, now: datetime) -> Standing:
     )
 
 
-def _events(connection: Connection, whose: str) -> Iterator[EventFacts]:
+def _events(connection: Connection, whose: str, judge: Judge) -> Iterator[EventFacts]:
     query = (
         select(
             *(event.c[name] for name in _FACTS),
@@ -160,7 +196,8 @@ def _events(connection: Connection, whose: str) -> Iterator[EventFacts]:
         .order_by(event.c.occurred_at, event.c.id)
     )
     for row in connection.execute(query).mappings():
-        yield EventFacts(**{**row, "counts": bool(row["counts"])})
+        trusted = judge.trusts(row["trust"])
+        yield EventFacts(**{**row, "counts": bool(row["counts"]), "trusted": trusted})
 
 
 _FACTS = (
@@ -177,6 +214,7 @@ _FACTS = (
     "diagnostic_type",
     "remote_mta",
     "run_id",
+    "trust",
 )
 _CONCLUSIONS = (
     "outcome",

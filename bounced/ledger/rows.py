@@ -31,6 +31,22 @@ class SuppressedRow:
 
 
 @dataclass(frozen=True, slots=True)
+class Clearance:
+    """Why an address is not to be mailed now: suppressed, or waiting.
+
+    `suppressed` is False for one that waits: for a person's word about a held run (`until` is
+    None), or for the time after which a second hard bounce would be a second witness.
+    """
+
+    address: str
+    suppressed: bool
+    reason: str
+    since: datetime | None
+    until: datetime | None
+    because: str
+
+
+@dataclass(frozen=True, slots=True)
 class EventRow:
     """One event with its judgement, as a table shows it. `said` is the server's diagnostic."""
 
@@ -44,10 +60,26 @@ class EventRow:
 
 
 @dataclass(frozen=True, slots=True)
+class UndeterminedRow:
+    """A failed delivery that the rules could not say much of. `said` is the server's diagnostic."""
+
+    address: str
+    recipient: str
+    said: str
+    outcome: str
+    reason: str
+    confidence: float
+    rule: str
+    remote_mta: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class EventFacts:
     """An event whole: what the server said, what we concluded, and whether it counts.
 
     `counts` is False while the event's run is held by the brake, and for good once discarded.
+    `trust` is `verified`, `matched` or `claimed`, None where there was nothing to ask, and
+    `trusted` whether that is enough for the policy.
     """
 
     id: int
@@ -76,6 +108,8 @@ class EventFacts:
     rules_version: str
     run_id: int
     counts: bool
+    trust: str | None
+    trusted: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,11 +128,45 @@ class TransitionRow:
     run_id: int | None
     actor: str
     policy_version: str
+    rules_version: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class StandingChange:
+    """What a standing is and what it would be: under today's rules, or under another policy."""
+
+    address: str
+    from_status: str
+    to_status: str
+    from_suppressed: bool
+    to_suppressed: bool
+    from_reason: str | None
+    to_reason: str | None
+    from_rule: str | None
+    to_rule: str | None
+    because: str
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """A piece of history gone through again, a bounded number of addresses at a time.
+
+    `judged` counts the events judged again, `rules` those that other rules judge now, by
+    (old rule, new rule).
+    """
+
+    addresses: int
+    changes: tuple[StandingChange, ...]
+    judged: int = 0
+    rules: Mapping[tuple[str, str], int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class AddressHistory:
-    """All that is on record of one address; `standing` is None when nothing is."""
+    """All that is on record of one address; `standing` is None when nothing is.
+
+    `spellings` are addresses on record that differ from it in nothing but case.
+    """
 
     address: str
     standing: Standing | None
@@ -106,6 +174,7 @@ class AddressHistory:
     transitions: tuple[TransitionRow, ...] = ()
     releases: tuple[Release, ...] = ()
     lists: tuple[str, ...] = ()
+    spellings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,8 @@ from bounced.ledger.tables import (
 )
 from bounced.model import Fault, Kind, Outcome, PastEvent, Reason, Release, Standing, Status
 from bounced.policy import Policy, standing
+from bounced.smtp import folded
+from bounced.trust import ENOUGH
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -41,7 +43,10 @@ LEFT_OUT = frozenset({"held", "discarded"})
 
 @dataclass(frozen=True, slots=True)
 class Judge:
-    """What stays the same for every address: the policy and whom it must never suppress."""
+    """What stays the same for every address: the policy and whom it must never suppress.
+
+    `never_suppress` holds addresses, folded, and domains.
+    """
 
     policy: Policy
     never_suppress: frozenset[str]
@@ -51,13 +56,26 @@ class Judge:
         self, whose: str, history: History, counts: Callable[[Entry], bool], at: datetime
     ) -> Standing:
         """The address's standing at a time, by the entries that count."""
-        events = [entry.event for entry in history.entries if counts(entry)]
+        entries = history.entries
+        events = [entry.event for entry in entries if self.trusts(entry.trust) and counts(entry)]
         found = standing(events, history.releases, self.policy, at)
         return self._spared(whose, found) if found.suppressed else found
 
+    def trusts(self, trust: str | None) -> bool:
+        """Whether an event is trusted as much as the policy requires.
+
+        What was recorded when there was nothing to ask (no key, no `sent` log) counts.
+        """
+        return trust is None or trust in ENOUGH[self.policy.trust]
+
+    def spares(self, whose: str) -> str | None:
+        """The entry of never_suppress that names the address or its domain."""
+        matched = folded(whose)
+        domain = matched.rpartition("@")[2]
+        return next((name for name in (matched, domain) if name in self.never_suppress), None)
+
     def _spared(self, whose: str, found: Standing) -> Standing:
-        domain = whose.rpartition("@")[2]
-        by = next((name for name in (whose, domain) if name in self.never_suppress), None)
+        by = self.spares(whose)
         if by is None:
             return found
         because = f"{found.because} Not suppressed: never_suppress names {by}."
@@ -71,6 +89,8 @@ class Entry:
     event: PastEvent
     run_id: int
     run_state: str
+    rules_version: str = ""
+    trust: str | None = None
 
 
 @dataclass(slots=True)
@@ -141,6 +161,8 @@ def load(connection: Connection, addresses: Sequence[str]) -> dict[str, History]
             judgement.c.fault,
             judgement.c.confidence,
             judgement.c.rule,
+            judgement.c.rules_version,
+            event.c.trust,
         )
         .join(judgement, judgement.c.event_id == event.c.id)
         .join(run, run.c.id == event.c.run_id)
@@ -158,10 +180,12 @@ def load(connection: Connection, addresses: Sequence[str]) -> dict[str, History]
         fault,
         sure,
         rule,
+        version,
+        trust,
     ) in connection.execute(query):
         words = Kind(kind), Outcome(outcome), Reason(reason), Fault(fault)
         past = PastEvent(number, at, *words, sure, rule)
-        histories[whose].entries.append(Entry(past, run_id, state))
+        histories[whose].entries.append(Entry(past, run_id, state, version, trust))
     columns = (release.c.address, release.c.at, release.c.by, release.c.note)
     for whose, at, by, note in connection.execute(
         select(*columns).where(release.c.address.in_(addresses)).order_by(release.c.id)
@@ -200,7 +224,7 @@ def write(
         before = history.suppressed(occasion.at)
         began += found.suppressed and not before
         ended += before and not found.suppressed
-        if _changed(history.row, before=before, found=found):
+        if changed(history.row, before=before, found=found):
             change = _change(found, history, occasion, before=before)
             changes.append({**change, "address": whose, "policy_version": judge.version})
     insert = upsert(connection, address)
@@ -228,10 +252,12 @@ def _row(whose: str, found: Standing, history: History, version: str) -> dict[st
         "policy_version": version,
         "first_event_at": min(times, default=None),
         "last_event_at": max(times, default=None),
+        "folded": folded(whose),
     }
 
 
-def _changed(row: RowMapping | None, *, before: bool, found: Standing) -> bool:
+def changed(row: RowMapping | None, *, before: bool, found: Standing) -> bool:
+    """Whether a standing is another than the row says; `before` is whether that suppresses now."""
     was = (row["status"], row["reason"]) if row is not None else (Status.ACTIVE, None)
     # A standing that goes back to nothing has no reason of its own; that alone is no change.
     reason = found.reason if found.status is not Status.ACTIVE else was[1]
@@ -241,6 +267,8 @@ def _changed(row: RowMapping | None, *, before: bool, found: Standing) -> bool:
 def _change(
     found: Standing, history: History, occasion: Occasion, *, before: bool
 ) -> dict[str, object]:
+    decided = found.events[-1] if found.events else None
+    versions = (e.rules_version for e in history.entries if e.event.id == decided)
     return {
         "at": occasion.at,
         "from_status": history.row["status"] if history.row is not None else Status.ACTIVE,
@@ -250,9 +278,10 @@ def _change(
         "reason": found.reason,
         "rule": found.rule,
         "because": found.because,
-        "event_id": found.events[-1] if found.events else None,
+        "event_id": decided,
         "run_id": occasion.run_id,
         "actor": occasion.actor,
+        "rules_version": next(versions, None),
     }
 
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Dialect
 
 # The newest revision in migrations/versions; a test holds the two together.
-HEAD = "0001"
+HEAD = "0002"
 
 VIEW = "suppression"
 
@@ -162,6 +162,8 @@ event = Table(
     Column("remote_mta", String),
     Column("occurred_at", UtcDateTime, nullable=False),
     Column("run_id", ForeignKey("run.id"), nullable=False, index=True),
+    # bounced.trust.Trust; None where nothing was there to ask, and then the event counts
+    Column("trust", String),
     UniqueConstraint("dedup_key", "address"),
 )
 
@@ -196,6 +198,8 @@ address = Table(
     Column("policy_version", String, nullable=False),
     Column("first_event_at", UtcDateTime),
     Column("last_event_at", UtcDateTime),
+    # smtp.folded(address): what look-ups compare, while the address stays as it was mailed
+    Column("folded", String, nullable=False, server_default="", index=True),
     _among("status", "active", "soft-bounced", "hard-bounced", "blocked", "complained"),
     Index(None, "suppressed", "address"),
 )
@@ -225,6 +229,7 @@ transition = Table(
     Column("run_id", ForeignKey("run.id")),
     Column("actor", String, nullable=False),
     Column("policy_version", String, nullable=False),
+    Column("rules_version", String),  # of the books that judged the deciding event
 )
 
 subscriber = Table(
@@ -232,6 +237,15 @@ subscriber = Table(
     metadata,
     Column("address", String, primary_key=True),
     Column("list", String, primary_key=True),
+    Column("imported_at", UtcDateTime, nullable=False),
+)
+
+# What was sent to whom, as far as the operator tells us; by it a report is `matched`.
+sent = Table(
+    "sent",
+    metadata,
+    Column("message_id", String, primary_key=True),  # without angle brackets
+    Column("address", String, primary_key=True),  # folded
     Column("imported_at", UtcDateTime, nullable=False),
 )
 

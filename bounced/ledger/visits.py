@@ -15,12 +15,23 @@ from sqlalchemy import bindparam, delete, select, update
 from bounced.ledger import facts, standings
 from bounced.ledger.engine import chunks
 from bounced.ledger.errors import lease_lost
-from bounced.ledger.tables import event, judgement, mailbox, message, newly_suppressed, run, seen
+from bounced.ledger.tables import (
+    event,
+    judgement,
+    mailbox,
+    message,
+    newly_suppressed,
+    run,
+    seen,
+    sent,
+)
 from bounced.model import Destination, Recorded, Visit
 from bounced.policy import brake_holds
+from bounced.smtp import folded
+from bounced.trust import Trust
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from datetime import datetime, timedelta
 
     from sqlalchemy import Connection, RowMapping
@@ -28,6 +39,9 @@ if TYPE_CHECKING:
     from bounced.ledger.engine import Database
     from bounced.model import Bounce, Reading
     from bounced.policy import Brake
+    from bounced.trust import Key
+
+    Told = tuple[Reading, str, int, Bounce]
 
 DONE = ("recorded", "filed")
 ERROR_LIMIT = 500
@@ -45,6 +59,8 @@ class Visits:
     brake: Brake
     lease: timedelta
     rules_version: str | None
+    keys: Callable[[], Sequence[Key]]
+    _keys: Sequence[Key] = ()
     _subscribers: tuple[int, int] = (0, 0)  # (run, how many), counted once a run
 
     def begin(self, connection: Connection, name: str, *, owner: str, at: datetime) -> Visit | None:
@@ -193,41 +209,75 @@ class Visits:
                 .values(duplicate_of=bindparam("first")),
                 [{"this": ids[r.uid], "first": first_seen[r.dedup_key]} for r in again],
             )
+        owners = self._owners(fresh)
         told = [
             (reading, address, ordinal, bounce)
             for reading in fresh
             if first_seen[reading.dedup_key] == ids[reading.uid]
-            for address, (ordinal, bounce) in facts.fates(reading.conclusion).items()
+            for address, (ordinal, bounce) in facts.fates(
+                reading.conclusion, owners.get(reading.uid)
+            ).items()
         ]
-        self._write_events(connection, visit, told, ids, at)
+        trusts = self._trusts(connection, told, owners)
+        place = {"run_id": visit.run_id}
+        rows = [
+            {**facts.event_row(*one), **place, "message_id": ids[one[0].uid], "trust": trust}
+            for one, trust in zip(told, trusts, strict=True)
+        ]
+        self._write_events(connection, told, rows, at)
         return len(told), len(again), list(dict.fromkeys(address for _, address, _, _ in told))
+
+    def look_up_keys(self) -> None:
+        """Ask for the keys of tokens once, before any transaction: a command may have to be run."""
+        if not self._keys:
+            self._keys = self.keys()
+
+    def _owners(self, fresh: Sequence[Reading]) -> dict[int, str]:
+        """By UID: to whom the token in a letter was given, where it carries one that is right."""
+        found = ((reading.uid, facts.token_owner(reading, self._keys)) for reading in fresh)
+        return {uid: owner for uid, owner in found if owner is not None}
+
+    def _trusts(
+        self, connection: Connection, told: Sequence[Told], owners: Mapping[int, str]
+    ) -> list[str | None]:
+        """How sure each event is about mail of ours; None where there is nothing to ask."""
+        asked = bool(self._keys) or self.judge.policy.trust != "any"
+        if not asked and connection.execute(select(sent.c.message_id).limit(1)).first() is None:
+            return [None] * len(told)
+        claims = [_claim(one) for one in told]
+        known = _known_sent(connection, {message_id for message_id, _ in claims if message_id})
+        trusts: list[str | None] = []
+        for one, claim in zip(told, claims, strict=True):
+            if (one[0].conclusion.report.format or "").startswith(facts.IMPORTED):
+                trusts.append(None)  # it came by the operator's hand, not by mail
+            elif owners.get(one[0].uid) is not None and folded(owners[one[0].uid]) == claim[1]:
+                trusts.append(Trust.VERIFIED.value)
+            else:
+                trusts.append((Trust.MATCHED if claim in known else Trust.CLAIMED).value)
+        return trusts
 
     def _write_events(
         self,
         connection: Connection,
-        visit: Visit,
-        told: Sequence[tuple[Reading, str, int, Bounce]],
-        ids: Mapping[int, int],
+        told: Sequence[Told],
+        rows: Sequence[Mapping[str, Any]],
         at: datetime,
     ) -> None:
-        rows = [
-            {**facts.event_row(*one), "message_id": ids[one[0].uid], "run_id": visit.run_id}
-            for one in told
-        ]
         columns = event.c.id, event.c.dedup_key, event.c.address
         written = standings.write_many(connection, event.insert(), rows, *columns)
         numbers = {(key, whose): number for number, key, whose in written}
-        version = self._rules_version() if told else ""
+        version = self.books_version() if told else ""
         judgements = [
             {
-                **facts.judgement_row(bounce, version, at),
+                **facts.judgement_row(bounce.verdict, version, at),
                 "event_id": numbers[reading.dedup_key, address],
             }
             for reading, address, _, bounce in told
         ]
         standings.write_many(connection, judgement.insert(), judgements, judgement.c.event_id)
 
-    def _rules_version(self) -> str:
+    def books_version(self) -> str:
+        """The version of the rule books that judge today."""
         if self.rules_version is None:
             # Late, because the reading side has no need of the rule books.
             from bounced.rules import RULES_VERSION  # noqa: PLC0415
@@ -268,6 +318,21 @@ class Visits:
         arriving = (history for histories in loaded for history in histories.values())
         known = self._subscribers[1] or standings.on_record(connection, arriving)
         return brake_holds(newly, known, self.brake)
+
+
+def _claim(one: Told) -> tuple[str, str]:
+    """(Message-ID, folded recipient) of the mail that an event says it is about."""
+    reading, address, _, _ = one
+    return facts.message_id(reading.conclusion.report.returned.message_id or ""), folded(address)
+
+
+def _known_sent(connection: Connection, message_ids: Iterable[str]) -> set[tuple[str, str]]:
+    """Which mail with these Message-IDs was sent, and to whom."""
+    known: set[tuple[str, str]] = set()
+    for some in chunks(message_ids):
+        query = select(sent.c.message_id, sent.c.address).where(sent.c.message_id.in_(some))
+        known.update((message_id, address) for message_id, address in connection.execute(query))
+    return known
 
 
 def forget_newly_suppressed(connection: Connection, run_id: int) -> None:

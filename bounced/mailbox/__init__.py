@@ -2,6 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from bounced.model import Destination
+
+
+@dataclass(frozen=True, slots=True)
+class Census:
+    """Letters in a mailbox: how many wait, are filed, and lie on each pile (empty: flagged)."""
+
+    waiting: int
+    filed: int
+    piles: dict[Destination, int] = field(default_factory=dict)
+
 
 class MailboxError(Exception):
     """A mailbox could not be worked on: what happened, what is safe, what to type.

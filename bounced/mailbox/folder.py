@@ -26,7 +26,7 @@ _LINE: Final = 65_536
 # Without the time a sentence that begins with "From" would begin a letter.
 _POSTMARK: Final = re.compile(rb"From \S.*\d{1,2}:\d{2}.*\d{4}")
 _QUOTED: Final = re.compile(rb">+From ")
-_LETTER_NAMES: Final = re.compile(r".*\.(eml|mbox|mbx|msg)|[0-9]+", re.IGNORECASE)
+LETTER_NAMES: Final = re.compile(r".*\.(eml|mbox|mbx|msg)|[0-9]+", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +62,12 @@ def read_path(path: str | Path, stdin: BinaryIO | None = None) -> Iterator[Found
     for found in _read_folder(path):
         nothing = False
         yield found
-    if nothing and not _is_maildir(path):
+    if nothing and not is_maildir(path):
         names = "*.eml, *.mbox, MH numbers or a maildir"
         yield Found(str(path), problem=f"There are no letters in this folder (looked for {names}).")
 
 
-def _is_maildir(folder: Path) -> bool:
+def is_maildir(folder: Path) -> bool:
     return (folder / "new").is_dir() and (folder / "cur").is_dir()
 
 
@@ -77,7 +77,7 @@ def _read_folder(folder: Path) -> Iterator[Found]:
     except OSError as problem:
         yield Found(str(folder), problem=_sentence(problem))
         return
-    maildir = _is_maildir(folder)
+    maildir = is_maildir(folder)
     if maildir:
         for part in ("new", "cur"):
             yield from _read_maildir_part(folder / part)
@@ -85,7 +85,7 @@ def _read_folder(folder: Path) -> Iterator[Found]:
         if entry.is_dir(follow_symlinks=False):
             if not (maildir and entry.name in ("new", "cur", "tmp")):
                 yield from _read_folder(Path(entry.path))
-        elif _LETTER_NAMES.fullmatch(entry.name):
+        elif LETTER_NAMES.fullmatch(entry.name):
             yield from _read_file(Path(entry.path))
 
 

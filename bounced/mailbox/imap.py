@@ -9,9 +9,13 @@ from __future__ import annotations
 
 import ipaddress
 import logging
+import math
 import re
+import select
 import ssl
+import time
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -22,12 +26,14 @@ from imapclient.response_parser import parse_fetch_response
 
 from bounced import __version__
 from bounced.mailbox import (
+    Census,
     MailboxCredentials,
     MailboxError,
     MailboxProtocol,
     MailboxSettings,
     MailboxTemporary,
 )
+from bounced.mailbox.providers import provider_of
 from bounced.mailbox.records import Record, accept
 from bounced.mailbox.trouble import BUSY_CODES, LOGIN_KEYS, TLS_CHOICES, Scene, response_code, sort
 from bounced.mailbox.wire import MIB, Connection, Cutter, Limits
@@ -35,7 +41,9 @@ from bounced.model import Destination, Letter
 from bounced.text import safe
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from bounced.mailbox.oauth2 import TokenSource
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +51,8 @@ log = logging.getLogger(__name__)
 # \Seen and \Flagged it may decide which letters wait.
 DONE: Final = "$BouncedDone"
 _HIGHEST_UID: Final = 2**32 - 1
+# A token that runs out within so many seconds is not waited for.
+RENEWAL: Final = 300.0
 
 _parse = partial(parse_fetch_response, normalise_times=False, uid_is_key=False)
 
@@ -53,6 +63,10 @@ class RefusedError(Exception):
     def __init__(self, said: str) -> None:
         super().__init__(said)
         self.code = response_code(said)
+
+
+class _TokenRefused(MailboxCredentials):
+    """The server did not accept an access token that should be good."""
 
 
 class _Client(IMAPClient):  # type: ignore[misc] # imapclient carries no types
@@ -108,6 +122,49 @@ class _Client(IMAPClient):  # type: ignore[misc] # imapclient carries no types
             )
         return data
 
+    def authenticate(self, mechanism: str, answer: str, acknowledgement: bytes) -> str | None:
+        """One SASL exchange; None, or what the server said when it refused.
+
+        A refusal comes as a second challenge, which has to be acknowledged before the NO
+        (RFC 7628, 3.2.3).
+        """
+        heard: list[bytes] = []
+
+        def respond(challenge: bytes) -> bytes:
+            heard.append(challenge)
+            return answer.encode() if len(heard) == 1 else acknowledgement
+
+        try:
+            self._imap.authenticate(mechanism, respond)
+        except self.AbortError:
+            raise
+        except self.Error as problem:
+            if response_code(str(problem)) in BUSY_CODES:
+                raise
+            why = b" ".join(heard[1:]).decode("utf-8", "replace")
+            return f"{why} {problem}".strip()
+        return None
+
+    def begin_idle(self) -> bytes:
+        """Ask to be told of news; the command's tag. Raises IMAPClient.Error when refused."""
+        imap = self._imap
+        tag: bytes = imap._command("IDLE")  # noqa: SLF001 - imaplib has no word for it before 3.14
+        while imap._get_response():  # noqa: SLF001 - None is the continuation
+            if imap.tagged_commands.get(tag):
+                raise self.Error(f"IDLE command error: {imap.tagged_commands.pop(tag)}")
+        return tag
+
+    def speaks(self, seconds: float) -> bool:
+        """Whether there is something to read before the time is over."""
+        return self._imap.has_more() or bool(select.select([self._imap.sock], [], [], seconds)[0])
+
+    def end_idle(self, tag: bytes) -> None:
+        self._imap.send(b"DONE\r\n")
+        self._imap._command_complete("IDLE", tag)  # noqa: SLF001
+
+    def told_of_letters(self) -> bool:
+        return "EXISTS" in self._imap.untagged_responses
+
     def uid_validity(self) -> int | None:
         """What the last reply said of UIDVALIDITY; None when it said nothing."""
         heard = self._imap.untagged_responses.get("UIDVALIDITY")
@@ -133,7 +190,9 @@ class ImapMailbox:
 
     `tls` is `implicit`, `starttls` or `none`; the last is refused outside loopback unless
     `allow_plaintext`. `archive` is `move` (letters go to the three folders) or `flag` (they stay
-    and are marked). Folder names use `/` between levels, whatever the server uses.
+    and are marked). Folder names use `/` between levels, whatever the server uses. With `tokens`
+    the login is OAuth2 and there is no password; the session is begun anew, with a new token,
+    before the old one runs out.
 
     Every method raises only MailboxError's kin. After MailboxTemporary, MailboxProtocol and
     MailboxCredentials the connection is gone; `open` makes a new one.
@@ -154,11 +213,16 @@ class ImapMailbox:
         unrecognised: str = "Bounced/Unrecognised",
         quarantine: str = "Bounced/Quarantine",
         ca_file: str | None = None,
+        client_certificate: str | None = None,
+        client_key: str | None = None,
         allow_plaintext: bool = False,
+        tokens: TokenSource | None = None,
         limits: Limits = Limits(),  # noqa: B008 - frozen
     ) -> None:
         self.name = name
         self._scene = Scene(host, port, user, password)
+        self._tokens = tokens
+        self._renew_at = math.inf
         self._tls = tls
         self._folder = folder
         self._moves = archive == "move"
@@ -168,10 +232,12 @@ class ImapMailbox:
             Destination.QUARANTINE: quarantine,
         }
         self._ca_file = ca_file
+        self._own_certificate = (client_certificate, client_key)
         self._plaintext_allowed = allow_plaintext or _is_loopback(host)
         self._limits = limits
         self._connection: _Client | None = None
         self._cutter = Cutter()
+        self._interrupted = False
         self._validity = 0
         self._exists = 0
         self._keywords = False
@@ -191,6 +257,31 @@ class ImapMailbox:
         """
         self.close()
         self._refuse_unsafe_settings()
+        try:
+            self._enter(fresh=False)
+        except _TokenRefused:
+            self._enter(fresh=True)  # a token may be revoked before its time
+        with self._doing("introducing ourselves"):
+            # before SELECT: NetEase (163, 126) and QQ refuse a client that has not said its name
+            if self._client.has_capability("ID"):
+                with _unless_refused("ID", self.name):
+                    self._client.id_({"name": "bounced", "version": __version__})
+        with self._doing("looking at the folders"):
+            self._name_folders(self._client)
+            if self._client.has_capability("X-GM-EXT-1"):
+                self._see_what_gmail_can(self._client)
+        if self._moves:
+            for pile in self._piles.values():
+                self._ensure(self._names[pile])
+        return self._select(self._names[self._folder])
+
+    def _enter(self, *, fresh: bool) -> None:
+        """Connect and log in; the token is had first, before anybody waits for us."""
+        if self._tokens is not None:
+            token = self._tokens.token(fresh=fresh)
+            self._scene = replace(self._scene, password=token.value)
+            lasts = max(0.0, token.lasts)
+            self._renew_at = time.monotonic() + max(lasts / 2, lasts - RENEWAL)
         with self._doing("connecting"):
             self._connection = _Client(
                 (self._scene.host, self._scene.port),
@@ -200,18 +291,20 @@ class ImapMailbox:
             )
             self._secure(self._connection)
         with self._doing("logging in"):
-            self._log_in(self._client)
-        with self._doing("introducing ourselves"):
-            # before SELECT: NetEase (163, 126) and QQ refuse a client that has not said its name
-            if self._client.has_capability("ID"):
-                with _unless_refused("ID", self.name):
-                    self._client.id_({"name": "bounced", "version": __version__})
-        with self._doing("looking at the folders"):
-            self._name_folders(self._client)
-        if self._moves:
-            for pile in self._piles.values():
-                self._ensure(self._names[pile])
-        return self._select(self._names[self._folder])
+            if self._tokens is not None:
+                self._log_in_by_token(self._client)
+            else:
+                self._log_in(self._client)
+            self._client.forget_capabilities()
+
+    def _stay_logged_in(self) -> None:
+        """Begin the session anew before the token runs out; UIDs stay what they were."""
+        if time.monotonic() < self._renew_at:
+            return
+        log.info("renewing the session mailbox=%s", self.name)
+        validity = self._validity
+        if self.open() != validity:
+            raise MailboxTemporary(f"{self._scene.server} renumbered the folder under our hands.")
 
     def close(self) -> None:
         """LOGOUT with little patience, then hang up; never raises."""
@@ -226,6 +319,11 @@ class ImapMailbox:
             log.debug("logout failed mailbox=%s problem=%s", self.name, type(problem).__name__)
         finally:
             self._hang_up()
+
+    def interrupt(self) -> None:
+        """From another thread: whatever is waited for ends at once, in MailboxTemporary."""
+        self._interrupted = True
+        self._cutter.cut()
 
     @property
     def _client(self) -> _Client:
@@ -256,6 +354,9 @@ class ImapMailbox:
         except RefusedError:
             raise
         except Exception as problem:  # noqa: BLE001 - sorted, never swallowed
+            if self._interrupted:
+                self._hang_up()
+                raise MailboxTemporary(f"Interrupted, as asked, while {what}.") from None
             late = self._limits.command if cutter.fired else None
             unreadable = isinstance(problem, ProtocolError)
             sorted_out = sort(ValueError(str(problem)) if unreadable else problem, scene, late=late)
@@ -278,7 +379,8 @@ class ImapMailbox:
                     f'"{safe(folder)}" cannot be the name of a folder.',
                     "Choose another in the configuration, without control characters, % and *.",
                 )
-        for secret in (self._scene.user, self._scene.password):
+        by_token = self._tokens is not None
+        for secret in (self._scene.user, "token" if by_token else self._scene.password):
             if not secret or re.search(r"[\r\n\0]", secret):
                 raise MailboxCredentials(
                     "The user name or the password is empty or holds a line end.",
@@ -286,6 +388,21 @@ class ImapMailbox:
                 )
 
     def _context(self) -> ssl.SSLContext:
+        context = self._trusting()
+        certificate, key = self._own_certificate
+        if certificate is not None:
+            try:
+                # a key behind a passphrase must not make the program ask for it
+                context.load_cert_chain(certificate, key, password=lambda: b"")
+            except (OSError, ssl.SSLError) as problem:
+                reason = getattr(problem, "strerror", None) or "not a certificate with its key"
+                raise MailboxSettings(
+                    f'client_certificate = "{safe(certificate)}" cannot be used ({safe(reason)}).',
+                    "Name readable PEM files, the key without a passphrase.",
+                ) from None
+        return context
+
+    def _trusting(self) -> ssl.SSLContext:
         if self._ca_file is None:
             return ssl.create_default_context()
         try:
@@ -337,7 +454,29 @@ class ImapMailbox:
             client.login(
                 user if re.fullmatch(r"[\w.@+=/-]+", user, re.ASCII) else _quote(user), password
             )
-        client.forget_capabilities()
+
+    def _log_in_by_token(self, client: _Client) -> None:
+        """XOAUTH2 (Google, Microsoft) where the server has it, else OAUTHBEARER (RFC 7628)."""
+        user, token = self._scene.user, self._scene.password
+        if client.has_capability("AUTH=XOAUTH2"):
+            said = client.authenticate("XOAUTH2", f"user={user}\1auth=Bearer {token}\1\1", b"")
+        elif client.has_capability("AUTH=OAUTHBEARER"):
+            name = user.replace("=", "=3D").replace(",", "=2C")
+            said = client.authenticate(
+                "OAUTHBEARER", f"n,a={name},\1auth=Bearer {token}\1\1", b"\1"
+            )
+        else:
+            raise MailboxSettings(
+                f"{self._scene.server} takes no OAuth2 tokens on this connection.",
+                "Give this mailbox a password instead of [mailbox.oauth2].",
+            )
+        if said is not None:
+            raise _TokenRefused(
+                f"{self._scene.server} did not accept the token of {safe(user)}: "
+                f"{self._scene.quote(said)}.",
+                "See that user is the mailbox's own address and that the account may use IMAP. "
+                "To log in anew: bounced login (the mailbox's name)",
+            )
 
     # -- folders
 
@@ -355,9 +494,42 @@ class ImapMailbox:
         if isinstance(delimiter, bytes):
             delimiter = delimiter.decode("ascii", "replace")
         self._names = {
-            name: server_name(name, prefix, delimiter, known)
+            name: self._special(client, name)
+            if name.startswith("\\")
+            else server_name(name, prefix, delimiter, known)
             for name in (self._folder, *self._piles.values())
         }
+
+    def _special(self, client: _Client, mark: str) -> str:
+        r"""The folder that the server marks so (`\\Junk`; RFC 6154), or its provider calls so."""
+        found = client.find_special_folder(mark.encode("ascii", "replace"))
+        known = provider_of(self._scene.host)
+        if found is None and known is not None and mark.lower() == "\\junk":
+            found = known.junk
+        if found is None:
+            raise MailboxSettings(
+                f"{self._scene.server} marks no folder as {safe(mark)}.",
+                "Write the folder's own name in the configuration.",
+            )
+        return str(found)
+
+    def _see_what_gmail_can(self, client: _Client) -> None:
+        r"""Folders of Gmail are labels, so only MOVE takes a letter out of one for certain.
+
+        What `\\Deleted` and EXPUNGE do there is the account's own setting, deletion included; and
+        nothing ever leaves "All Mail". Google: IMAP extensions for Gmail, and its settings page.
+        """
+        if self._moves and not client.has_capability("MOVE"):
+            raise MailboxSettings(
+                f"{self._scene.server} is Gmail without MOVE, and other ways may delete there.",
+                'Keep letters where they are: archive = "flag".',
+            )
+        listed = client.list_folders("", self._names[self._folder])
+        if self._moves and any(b"\\all" in map(bytes.lower, flags) for flags, _, _ in listed):
+            raise MailboxSettings(
+                f'"{safe(self._folder)}" holds every letter of the account; none can leave it.',
+                'Name INBOX or the label that your filter sets: folder = "INBOX".',
+            )
 
     def _ensure(self, folder: str) -> None:
         """See that a pile exists: made and subscribed to if it does not."""
@@ -450,6 +622,7 @@ class ImapMailbox:
 
     def _search(self, criteria: str, doing: str) -> set[int]:
         """UIDs that match; zero and numbers beyond 32 bits are no UIDs and left out."""
+        self._stay_logged_in()
         with self._doing(doing, 2 * MIB):
             try:
                 data = self._client.uid("SEARCH", criteria)
@@ -467,6 +640,20 @@ class ImapMailbox:
         told = self._client.uid_validity()
         if told not in (None, self._validity):
             raise MailboxTemporary(f"{self._scene.server} renumbered the folder under our hands.")
+
+    def census(self) -> Census:
+        """How many letters wait and how many lie on each pile, as the server counts them now.
+
+        With archive = "flag" there are no piles; what is marked done is counted whole.
+        """
+        marked = DONE if self._keywords else ""
+        done = f"KEYWORD {marked}" if marked else "SEEN"
+        if not self._moves:
+            filed = len(self._search(done, "counting letters"))
+            return Census(max(0, self._exists - filed), filed)
+        waiting = len(self._search(f"UID 1:*{self._unmarked()}", "counting letters"))
+        piles = {pile: self._count(self._names[name]) for pile, name in self._piles.items()}
+        return Census(waiting, sum(piles.values()), piles)
 
     # -- fetching
 
@@ -522,6 +709,7 @@ class ImapMailbox:
 
     def _records(self, uids: Sequence[int], items: str) -> dict[int, Record]:
         """What the server says of each UID; a refused batch is asked for again by halves."""
+        self._stay_logged_in()
         with self._doing("fetching letters", self._limits.reply):
             try:
                 data = self._client.uid("FETCH", _uid_set(uids), f"(UID {items})")
@@ -539,6 +727,39 @@ class ImapMailbox:
             return {}
         half = len(uids) // 2
         return self._records(uids[:half], items) | self._records(uids[half:], items)
+
+    # -- waiting for news
+
+    def watch(self, news: Callable[[], object], stop: Callable[[], bool]) -> bool:
+        """Call `news` once connected, and whenever letters come, until `stop`; then close.
+
+        By IDLE (RFC 2177), begun anew before 29 minutes are over, as the RFC asks. False at once
+        where the server does not know it. `stop` is asked every second.
+        """
+        try:
+            self.open()
+            if not self._client.has_capability("IDLE"):
+                return False
+            news()
+            while not stop():
+                self._stay_logged_in()
+                if self._wait_for_news(stop):
+                    news()
+            return True
+        finally:
+            self.close()
+
+    def _wait_for_news(self, stop: Callable[[], bool]) -> bool:
+        """One IDLE; whether letters have come."""
+        with self._doing("beginning to wait for news"):
+            tag = self._client.begin_idle()
+            heard = self._client.told_of_letters()
+        end = min(time.monotonic() + self._limits.idle, self._renew_at)
+        while not (heard or stop() or time.monotonic() >= end or self._client.speaks(1.0)):
+            pass
+        with self._doing("waiting for news"):
+            self._client.end_idle(tag)
+            return self._client.told_of_letters() or heard
 
     # -- filing
 

@@ -19,6 +19,7 @@ from bounced.mailbox import (
     MailboxSettings,
     MailboxTemporary,
 )
+from bounced.mailbox.providers import advice
 from bounced.mailbox.wire import ExcessError
 from bounced.text import safe
 
@@ -69,27 +70,6 @@ LOGIN_KEYS: Final = (
     "See user and password (password_env, password_file, password_command) in the configuration."
 )
 TLS_CHOICES: Final = 'Write tls = "implicit" and port = 993, or tls = "starttls" and port = 143.'
-_APPLICATION: Final = (
-    "it wants an application password, made in the account's security settings, not the usual one"
-)
-_PROVIDERS: Final[tuple[tuple[str, str], ...]] = (
-    (
-        r"gmail\.com|googlemail\.com",
-        f"Gmail: {_APPLICATION} (two-step verification has to be on).",
-    ),
-    (
-        r"outlook\.|office365\.|hotmail\.|live\.com",
-        "Microsoft takes no passwords for IMAP any more: let bounces go to another mailbox.",
-    ),
-    (r"yahoo\.|aol\.|ymail\.", f"Yahoo and AOL: {_APPLICATION}."),
-    (r"mail\.me\.com|icloud\.", f"iCloud: {_APPLICATION}, and the user is the part before the @."),
-    (r"fastmail\.|messagingengine\.|zoho\.|yandex\.|mail\.ru", f"{{host}}: {_APPLICATION}."),
-    (
-        r"163\.com|126\.com|yeah\.net|qq\.com",
-        "NetEase and QQ: the password is the authorisation code that the web settings show.",
-    ),
-    (r"gmx\.|web\.de", "GMX and WEB.DE: allow access by IMAP in the web settings first."),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,10 +213,7 @@ def _login(words: str, code: str | None, scene: Scene) -> MailboxError:
         return MailboxTemporary(f"{scene.server} would not let us in just now: {words}.")
     if "command error: BAD" in words:
         return MailboxProtocol(f"{scene.server} did not understand the login: {words}.")
-    advice = LOGIN_KEYS
-    for hosts, hint in _PROVIDERS:
-        if re.search(hosts, scene.host, re.IGNORECASE):
-            advice = f"{advice} {hint.format(host=scene.host)}"
     return MailboxCredentials(
-        f"{scene.server} did not accept the password of {safe(scene.user)}: {words}.", advice
+        f"{scene.server} did not accept the password of {safe(scene.user)}: {words}.",
+        f"{LOGIN_KEYS} {advice(scene.host)}".strip(),
     )

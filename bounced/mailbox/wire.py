@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import imaplib
 import socket
+import ssl
 import threading
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import Iterator
+    from io import BufferedReader
 
 MIB: Final = 1024 * 1024
 _CHUNK: Final = MIB
@@ -26,7 +27,8 @@ class Limits:
     """How long to wait (seconds) and how much to take (bytes, lines, letters).
 
     `connect` and `read` are between two signs of life, `command` is for a whole command however
-    lively, `farewell` for LOGOUT. A letter over `letter` bytes is fetched only up to `head`.
+    lively, `farewell` for LOGOUT, `idle` for one IDLE (RFC 2177 asks for less than 29 minutes).
+    A letter over `letter` bytes is fetched only up to `head`.
     A folder of more than `listing` letters is listed by windows of that many UIDs.
     """
 
@@ -34,6 +36,7 @@ class Limits:
     read: float = 60.0
     command: float = 300.0
     farewell: float = 5.0
+    idle: float = 28 * 60.0
     letter: int = 25 * MIB
     head: int = 262_144
     literal: int = 32 * MIB  # servers that convert letters on the fly misjudge their size
@@ -149,6 +152,20 @@ class Connection(imaplib.IMAP4):
             raise ExcessError(f"more than {self._limits.lines} lines in one reply")
         self._spend(len(line))
         return line
+
+    def has_more(self) -> bool:
+        """Whether something has been taken from the socket, or can be, that nobody has read yet.
+
+        A server's line may lie in a buffer behind the one that was read: select would not see it.
+        """
+        patience = self.sock.gettimeout()
+        self.sock.settimeout(0)
+        try:
+            return bool(cast("BufferedReader", self.file).peek(1))
+        except (BlockingIOError, ssl.SSLWantReadError):
+            return False
+        finally:
+            self.sock.settimeout(patience)
 
     def _spend(self, size: int) -> None:
         self._bytes_left -= size

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 from bounced.ledger.tables import HEAD
@@ -21,7 +22,7 @@ def test_upgrade_makes_a_database_and_has_nothing_to_do_the_second_time(bounced:
 
 
 def test_a_later_database_is_refused_by_every_command(bounced: Bounced, database: Path) -> None:
-    with sqlite3.connect(database) as connection:
+    with closing(sqlite3.connect(database)) as connection, connection:
         connection.execute("UPDATE alembic_version SET version_num = '9999'")
     connection.close()
     for words in (["suppressed"], ["db", "upgrade"], ["status"], ["explain", "x@example.com"]):

@@ -9,6 +9,8 @@ import sqlite3
 import time
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests.cli.conftest import process
 from tests.cli.test_dovecot import box, waiting
 from tests.cli.test_sync import configure, finished, letters, until
@@ -16,8 +18,6 @@ from tests.cli.test_sync import configure, finished, letters, until
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
-
-    import pytest
 
     from tests.cli.conftest import Bounced
     from tests.servers.dovecot import Dovecot
@@ -112,6 +112,13 @@ def test_nobody_is_told_anything_where_nobody_supervises(monkeypatch: pytest.Mon
     assert watchdog_seconds() is None, "it is another process that is watched"
 
 
+def waiting_if_there(server: Dovecot, user: str) -> int:
+    try:
+        return waiting(server, user, ".Bounced.Processed")
+    except FileNotFoundError:
+        return 0
+
+
 def test_stopping_under_load_takes_less_than_ten_seconds_and_loses_nothing(
     bounced: Bounced, server: Dovecot
 ) -> None:
@@ -124,8 +131,8 @@ def test_stopping_under_load_takes_less_than_ten_seconds_and_loses_nothing(
         more="[brake]\nfloor = 100000\n",
     )
     running = process("run", cwd=bounced.folder)
-    until(running, "event=started")
-    time.sleep(2.5)
+    while not any(waiting_if_there(server, user) for user in users):
+        time.sleep(0.01)
     began = time.monotonic()
     running.terminate()
     code, _, err = finished(running, 30)
@@ -138,10 +145,37 @@ def test_stopping_under_load_takes_less_than_ten_seconds_and_loses_nothing(
     ).fetchone()
     (filed,) = connection.execute("SELECT count(*) FROM message WHERE state = 'filed'").fetchone()
     connection.close()
+    assert left > 0, "it was to be stopped at work"
     assert (unfiled, filed + left) == (0, 1200), "no half state"
     assert bounced("sync").exit_code == 0
     assert len(bounced("suppressed").output.split()) == 1200
     assert bounced("audit", "--folders").exit_code == 0
+
+
+@pytest.mark.parametrize("command", ["sync", "run"])
+def test_a_server_that_says_nothing_does_not_hold_up_the_end(
+    bounced: Bounced, command: str
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(20)
+        port = silent.getsockname()[1]
+        where = {"host": "127.0.0.1", "port": port, "tls": "none"}
+        login = {"user": "u", "password": "canary", "idle": False}
+        configure(bounced.folder, {"name": "silent", **where, **login})
+        running = process(command, cwd=bounced.folder)
+        connection, _ = silent.accept()
+        time.sleep(0.5)
+        began = time.monotonic()
+        running.terminate()
+        code, _, err = finished(running, 20)
+        connection.close()
+    assert time.monotonic() - began < 10
+    assert code == (0 if command == "run" else 75), err
+    assert "Interrupted, as asked" in err
+    assert "canary" not in err
+    connection_ = sqlite3.connect(bounced.folder / "bounced.db")
+    assert connection_.execute("SELECT lease_owner FROM mailbox").fetchall() == [(None,)]
+    connection_.close()
 
 
 def test_several_folders_are_emptied_and_an_old_database_goes_on(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
@@ -130,7 +131,7 @@ def test_doctor_says_that_a_database_is_of_a_later_version(bounced: Bounced) -> 
     from bounced.ledger import Ledger
 
     Ledger.open(f"sqlite:///{bounced.folder}/bounced.db").close()
-    with sqlite3.connect(bounced.folder / "bounced.db") as connection:
+    with closing(sqlite3.connect(bounced.folder / "bounced.db")) as connection, connection:
         connection.execute("UPDATE alembic_version SET version_num = '9999'")
     connection.close()
     (bounced.folder / "config.toml").write_text("")

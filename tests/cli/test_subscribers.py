@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,7 +19,7 @@ def imported(bounced: Bounced, data: bytes, *more: str) -> tuple[int, str, str]:
 
 
 def known(bounced: Bounced) -> list[tuple[str, str]]:
-    with sqlite3.connect(bounced.folder / "l.db") as connection:
+    with closing(sqlite3.connect(bounced.folder / "l.db")) as connection, connection:
         rows = connection.execute("SELECT address, list FROM subscriber ORDER BY address, list")
         found = [(str(address), str(name)) for address, name in rows]
     connection.close()

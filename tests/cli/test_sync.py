@@ -9,6 +9,7 @@ import signal
 import sqlite3
 import threading
 import time
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
@@ -192,7 +193,7 @@ def test_run_empties_mailboxes_again_and_again_and_stops_when_asked(
     assert (code, out) == (0, "")
     assert "event=stopped" in err
     assert "Traceback" not in err
-    with sqlite3.connect(bounced.folder / "bounced.db") as connection:
+    with closing(sqlite3.connect(bounced.folder / "bounced.db")) as connection, connection:
         (count,) = connection.execute("SELECT count(*) FROM suppression").fetchone()
     connection.close()
     assert count == 3

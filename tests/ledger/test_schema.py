@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import stat
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
@@ -163,7 +164,8 @@ def test_a_locked_database_is_told_as_one_to_try_again(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'bounced.db'}?timeout=0.05"
     with (
         opened(url) as ledger,
-        Database(url).writing(),
+        closing(Database(url)) as other,
+        other.writing(),
         pytest.raises(LedgerUnavailable, match="locked"),
     ):
         ledger.import_subscribers([("ann@example.com", "news")], at=reading(1).received_at)

@@ -119,6 +119,14 @@ def test_mail_that_was_sent_to_the_recipient_is_matched(url: str) -> None:
         assert trust_of(ledger, "cy@example.com") == [("claimed", False)]
 
 
+def test_an_old_log_of_sent_mail_can_be_forgotten(ledger: Ledger) -> None:
+    ledger.import_sent([("1@example.com", "ann@example.com")], at=day(0))
+    ledger.import_sent([("2@example.com", "ann@example.com")], at=day(9))
+    assert ledger.purge_sent(day(5)) == 1
+    assert ledger.purge_sent(day(5)) == 0
+    assert ledger.import_sent([("2@example.com", "ann@example.com")], at=day(9)) == 0
+
+
 def test_what_was_recorded_before_anyone_asked_goes_on_counting(url: str) -> None:
     with opened(url) as ledger:
         synced(ledger, [told(1, "ann@example.com")])

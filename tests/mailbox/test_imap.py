@@ -865,3 +865,78 @@ def test_a_server_without_keywords_is_marked_by_ordinary_flags_that_hide_nothing
 def test_an_ok_to_a_mark_that_was_not_set_is_not_believed() -> None:
     server = FakeServer(LETTERS, answers={"UID STORE": says(b"OK done")})
     assert filed(server, UIDS, archive="flag") == set()
+
+
+# -- waiting for news
+
+IDLE = f"{CAPABILITY} IDLE"
+
+
+def idling(*news: bytes) -> Callable[[Session, bytes], bytes]:
+    """IDLE, with news in the same breath as its beginning, the first time only."""
+    told = [b"\r\n".join((b"+ idling", *news, b""))]
+
+    def answer(session: Session, rest: bytes) -> bytes:
+        session.send_raw(told.pop() if told else b"+ idling\r\n")
+        assert session._read_line() == b"DONE"
+        return b"OK done"
+
+    return answer
+
+
+def watched(server: FakeServer, seconds: float, **settings: Any) -> tuple[bool, list[float]]:
+    """How watching ended after so long, and when there was news."""
+    heard: list[float] = []
+    began = time.monotonic()
+    box = mailbox(server, **settings)
+    with server:
+        known = box.watch(
+            lambda: heard.append(time.monotonic() - began),
+            lambda: time.monotonic() - began > seconds,
+        )
+    assert time.monotonic() - began < seconds + 2, "stop is asked every second"
+    return known, heard
+
+
+def test_there_is_news_once_connected_and_when_letters_come() -> None:
+    known, heard = watched(FakeServer(LETTERS, capability=IDLE, answers={"IDLE": idling()}), 0.3)
+    assert (known, len(heard)) == (True, 1)
+
+
+def test_news_in_one_breath_with_the_beginning_is_not_overheard() -> None:
+    for news in ((b"* 11 EXISTS",), (b"* OK Still here", b"* 3 EXPUNGE", b"* 11 EXISTS")):
+        server = FakeServer(LETTERS, capability=IDLE, answers={"IDLE": idling(*news)})
+        _, heard = watched(server, 0.8)
+        assert len(heard) == 2
+        assert heard[1] < 0.7
+
+
+def test_what_is_no_letter_is_no_news() -> None:
+    server = FakeServer(LETTERS, capability=IDLE, answers={"IDLE": idling(b"* OK Still here")})
+    assert len(watched(server, 0.5)[1]) == 1
+
+
+def test_idle_is_begun_anew_before_the_server_loses_patience() -> None:
+    server = FakeServer(LETTERS, capability=IDLE, answers={"IDLE": idling()})
+    limits = Limits(connect=0.5, read=2, command=2, farewell=0.3, idle=0.2)
+    watched(server, 2.5, limits=limits)
+    assert 2 <= len(server.said("IDLE")) <= 4
+    assert Limits().idle < 29 * 60
+
+
+def test_a_server_without_idle_is_not_watched() -> None:
+    assert watched(FakeServer(LETTERS), 5) == (False, [])
+
+
+def test_a_connection_that_breaks_while_waiting_is_told() -> None:
+    def hangs_up_idling(session: Session, rest: bytes) -> bytes:
+        session.send(b"+ idling")
+        raise HangUp
+
+    def refuses(session: Session, rest: bytes) -> bytes:
+        return b"NO not now"
+
+    for answer in (hangs_up_idling, refuses):
+        server = FakeServer(LETTERS, capability=IDLE, answers={"IDLE": answer})
+        with pytest.raises(MailboxTemporary):
+            watched(server, 5)

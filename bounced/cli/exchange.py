@@ -1,0 +1,287 @@
+"""`bounced suppressed import`, and the forms in which the list goes out to mail services.
+
+What a service calls its columns stands in one table; files may be CSV, a JSON list (bare or in an
+object), or one JSON object a line.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import IO, TYPE_CHECKING, Any, Final
+
+import click
+
+from bounced.cli.moments import moment_option
+from bounced.cli.settings import Settings, ledger_options, say
+from bounced.cli.subscribers import ADDRESS_COLUMNS, is_address
+from bounced.text import safe
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    from bounced.ledger import Hearsay, SuppressedRow
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """What a service calls itself and, in lower case, the fields of its list.
+
+    `words` are what the field `kind` begins with where the recipient complained; `unwanted` where
+    the line is none of our business (people who signed off).
+    """
+
+    title: str
+    address: tuple[str, ...] = ADDRESS_COLUMNS
+    kind: str = "reason"
+    complaint: tuple[str, ...] = ("complain", "spam")
+    unwanted: tuple[str, ...] = ("unsub",)
+    said: tuple[str, ...] = ()
+    when: tuple[str, ...] = ("created_at", "created", "since", "date")
+
+
+SERVICES: Final[Mapping[str, Service]] = {
+    "ses": Service("Amazon SES", ("emailaddress", "email"), when=("lastupdatetime",)),
+    "sendgrid": Service("SendGrid", ("email",), kind="type", said=("reason",), when=("created",)),
+    "mailgun": Service("Mailgun", ("address",), kind="type", said=("error",), when=("created_at",)),
+    "postmark": Service(
+        "Postmark", ("emailaddress",), "suppressionreason", said=("origin",), when=("createdat",)
+    ),
+    "sparkpost": Service(
+        "SparkPost", ("recipient", "email"), "source", said=("description",), when=("created",)
+    ),
+    "csv": Service("An imported list", kind="status", said=("because", "reason")),
+    "txt": Service("An imported list"),
+}
+
+
+@click.command("import", short_help="Take over a suppression list from elsewhere.")
+@click.argument("path", type=click.Path(allow_dash=True))
+@click.option("--from", "source", required=True, type=click.Choice(sorted(SERVICES)))
+@click.option("--complaints", is_flag=True, help="Every line of the file is a complaint.")
+@moment_option("--since", "Only lines that are dated then or later, or not at all.")
+@ledger_options
+@click.pass_context
+def import_file(
+    context: click.Context, path: str, *, source: str, complaints: bool, since: datetime | None
+) -> None:
+    """Take over the suppression list in PATH, remembering where it came from.
+
+    It is hearsay: it suppresses, and is never counted as a bounce of its own. An address that was
+    released here stays released when the same line is imported again. A list that would suppress
+    more than [brake] lets pass waits for your decision, like a sync.
+    """
+    from bounced.cli.sync import owner
+    from bounced.ledger import Source, adopt
+
+    now = datetime.now(UTC)
+    with click.open_file(path, encoding="utf-8-sig", errors="replace") as file:
+        listing = Listing(file, source, complaints=complaints, since=since)
+        with context.ensure_object(Settings).ledger(create=True) as ledger:
+            by = Source(source, SERVICES[source].title)
+            told = adopt(ledger, by, listing.rows(), owner=owner(), at=now)
+    _tell(context, listing, told)
+
+
+def _tell(context: click.Context, listing: Listing, told: Any) -> None:
+    from bounced.cli.failures import Exit
+    from bounced.cli.holds import say_how_to_decide
+
+    if told is None:
+        say("Another import from there is at work; nothing was touched.")
+        context.exit(Exit.TRY_AGAIN)
+    passed = f", {listing.passed} passed over" if listing.passed else ""
+    click.echo(
+        f"{listing.good} lines read, {told.new} new, {told.suppressed} now suppressed"
+        f"{passed}, {listing.bad} not usable."
+    )
+    if told.held:
+        say(f"{told.held} addresses wait for your decision: more than [brake] lets pass.")
+        say_how_to_decide(told.run_id)
+    context.exit(Exit.PERSON_NEEDED if told.held or listing.bad else Exit.DONE)
+
+
+class Listing:
+    """Somebody's suppression list, line by line; what cannot be used is told and counted."""
+
+    def __init__(
+        self, file: IO[str], source: str, *, complaints: bool, since: datetime | None
+    ) -> None:
+        self.good = self.bad = self.passed = 0
+        self._file = file
+        self._service = SERVICES[source]
+        self._plain = source == "txt"
+        self._complaints = complaints
+        self._since = since
+
+    def rows(self) -> Iterator[Hearsay]:
+        for number, fields in enumerate(self._fields(), 1):
+            address = _first(fields, self._service.address).strip()
+            if not is_address(address):
+                self.bad += 1
+                say(f"entry {number}: no address: {', '.join(map(str, fields.values()))[:80]}")
+                continue
+            line = self._line(address, fields)
+            if line is None:
+                self.passed += 1
+                continue
+            self.good += 1
+            yield line
+
+    def _fields(self) -> Iterator[Mapping[str, Any]]:
+        if self._plain:
+            yield from ({ADDRESS_COLUMNS[0]: line} for line in self._file if line.strip())
+            return
+        start = self._file.readline()
+        while start and not start.strip():
+            start = self._file.readline()
+        if start.lstrip()[:1] in ("[", "{"):
+            yield from _json_objects(start, self._file)
+        else:
+            yield from self._table(start)
+
+    def _table(self, first: str) -> Iterator[Mapping[str, Any]]:
+        delimiter = max(",;\t", key=first.count)
+        head = [name.strip().lower() for name in next(csv.reader([first], delimiter=delimiter), [])]
+        if any(is_address(cell) for cell in head):  # no header: address and, perhaps, its kind
+            yield from self._bare([first], delimiter)
+            yield from self._bare(self._file, delimiter)
+            return
+        if not set(head) & set(self._service.address):
+            raise click.UsageError(
+                f"the first line names no column {' or '.join(self._service.address)}; "
+                f"it holds: {safe(first.strip())[:200] or 'nothing'}"
+            )
+        for cells in csv.reader(self._file, delimiter=delimiter):
+            if cells:
+                yield dict(zip(head, cells, strict=False))
+
+    def _bare(self, lines: Iterable[str], delimiter: str) -> Iterator[Mapping[str, Any]]:
+        names = (self._service.address[0], self._service.kind)
+        for cells in csv.reader(lines, delimiter=delimiter):
+            if cells:
+                yield dict(zip(names, cells, strict=False))
+
+    def _line(self, address: str, fields: Mapping[str, Any]) -> Hearsay | None:
+        from bounced.ledger import Hearsay
+
+        service = self._service
+        kind = _first(fields, (service.kind,)).lower()
+        at = _time(_first(fields, service.when))
+        if any(word in kind for word in service.unwanted):
+            return None
+        if self._since is not None and at is not None and at < self._since:
+            return None
+        complaint = self._complaints or any(word in kind for word in service.complaint)
+        words = dict.fromkeys(filter(None, (kind, _first(fields, service.said))))
+        return Hearsay(address, complaint, "; ".join(words), at)
+
+
+def _json_objects(start: str, file: IO[str]) -> Iterator[Mapping[str, Any]]:
+    """The objects of a JSON list, of the only list in an object, or one a line."""
+    try:
+        first = json.loads(start)
+    except ValueError:
+        first = None  # it goes on over several lines
+    if isinstance(first, dict) and not any(isinstance(part, list) for part in first.values()):
+        found: Iterable[Any] = _one_a_line(first, file)
+    else:
+        found = _listed(_parsed(start + file.read()))
+    for one in found:
+        if isinstance(one, dict):
+            yield {str(key).lower(): value for key, value in one.items()}
+
+
+def _one_a_line(first: Any, file: IO[str]) -> Iterator[Any]:
+    yield first
+    yield from (_parsed(line) for line in file if line.strip())
+
+
+def _listed(whole: Any) -> list[Any]:
+    if isinstance(whole, dict):
+        whole = next((part for part in whole.values() if isinstance(part, list)), [whole])
+    return whole if isinstance(whole, list) else []
+
+
+def _parsed(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        raise click.UsageError("the file begins like JSON and is none; nothing was read") from None
+
+
+def _first(fields: Mapping[str, Any], names: Sequence[str]) -> str:
+    return next((str(fields[name]) for name in names if fields.get(name) not in (None, "")), "")
+
+
+def _time(text: str) -> datetime | None:
+    """A time as services write it: ISO 8601, seconds since 1970, or as in mail (RFC 5322, 3.3)."""
+    readers: tuple[Callable[[str], datetime], ...] = (
+        datetime.fromisoformat,
+        lambda told: datetime.fromtimestamp(float(told), UTC),
+        lambda told: parsedate_to_datetime(told.replace(" UTC", " +0000")),
+    )
+    for read in readers:
+        try:
+            found = read(text.strip())
+        except (ValueError, TypeError, OverflowError, OSError):
+            continue
+        return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+    return None
+
+
+# --- the list as services take it ---
+
+
+def write(rows: Iterable[SuppressedRow], form: str, out: IO[str]) -> None:
+    """One line an address, in the form in which a service (or an ad platform) takes a list."""
+    head, line = FORMS[form]
+    writer = csv.writer(out, lineterminator="\n")
+    if head:
+        writer.writerow(head)
+    writer.writerows([safe(cell) for cell in line(row)] for row in rows)
+
+
+def _complained(row: SuppressedRow) -> bool:
+    return row.reason == "complaint"
+
+
+def _date(row: SuppressedRow) -> str:
+    return "" if row.since is None else f"{row.since:%Y-%m-%dT%H:%M:%SZ}"
+
+
+def _hashed(name: str) -> Callable[[SuppressedRow], tuple[str, ...]]:
+    def line(row: SuppressedRow) -> tuple[str, ...]:
+        digest = hashlib.new(name, row.address.lower().encode(), usedforsecurity=False)
+        return (digest.hexdigest(),)
+
+    return line
+
+
+FORMS: Final[Mapping[str, tuple[tuple[str, ...], Callable[[SuppressedRow], tuple[str, ...]]]]] = {
+    "ses": ((), lambda row: (row.address, "COMPLAINT" if _complained(row) else "BOUNCE")),
+    "sendgrid": (("email",), lambda row: (row.address,)),
+    "mailgun": (
+        ("address", "code", "error", "created_at"),
+        lambda row: (row.address, "550", row.because, _date(row)),
+    ),
+    "postmark": (
+        ("EmailAddress", "SuppressionReason", "Origin", "CreatedAt"),
+        lambda row: (
+            row.address,
+            "SpamComplaint" if _complained(row) else "HardBounce",
+            "Customer",
+            _date(row),
+        ),
+    ),
+    "sparkpost": (
+        ("recipient", "type", "description"),
+        lambda row: (row.address, "non_transactional", row.because),
+    ),
+    "sha256": ((), _hashed("sha256")),
+    "md5": ((), _hashed("md5")),
+}

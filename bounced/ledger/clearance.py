@@ -1,0 +1,127 @@
+"""Whole mailing lists against the ledger: which of many addresses not to mail now.
+
+Addresses go to the database sorted and ten thousand in one parameter, so that the index is walked
+from left to right and a page of it is read once, not once for each address.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Final
+
+from sqlalchemy import ARRAY, String, bindparam, func, select
+
+from bounced.ledger.engine import chunks
+from bounced.ledger.rows import Clearance
+from bounced.ledger.tables import address, newly_suppressed, run
+from bounced.model import Reason, Status
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from datetime import datetime
+
+    from sqlalchemy import Connection, FromClause, RowMapping
+
+    from bounced.ledger.engine import Database
+    from bounced.ledger.standings import Judge
+
+PORTION: Final = 10_000
+
+
+def unclear(
+    database: Database, judge: Judge, matched: Iterable[str], at: datetime
+) -> dict[str, Clearance]:
+    """Those of the folded addresses not to mail at a time, by folded address."""
+    found: dict[str, Clearance] = {}
+    with database.reading() as connection:
+        waits = _anyone_waits(connection)
+        for some in chunks(sorted(set(matched)), PORTION):
+            if waits:
+                found.update(_held(connection, database, some))
+            for key, told in _standing(connection, database, judge, some, at):
+                if key not in found or told.suppressed:  # of several spellings the worst counts
+                    found[key] = told
+    return found
+
+
+def _keys(database: Database, matched: list[str]) -> tuple[FromClause, dict[str, object]]:
+    """The addresses as a table of one column, and the parameter it is made from."""
+    if database.sqlite:
+        given = bindparam("matched", type_=String)
+        return func.json_each(given).table_valued("value", name="wanted"), {
+            "matched": json.dumps(matched)
+        }
+    texts: Any = ARRAY(String)
+    given = bindparam("matched", type_=texts)
+    table = func.unnest(given).table_valued("value", name="wanted").render_derived()
+    return table, {"matched": matched}
+
+
+def _standing(
+    connection: Connection, database: Database, judge: Judge, matched: list[str], at: datetime
+) -> Iterator[tuple[str, Clearance]]:
+    keys, parameters = _keys(database, matched)
+    query = (
+        select(
+            address.c.folded,
+            address.c.address,
+            address.c.suppressed,
+            address.c.reason,
+            address.c.since,
+            address.c.expires_at,
+            address.c.because,
+        )
+        .select_from(keys.join(address, address.c.folded == keys.c.value))
+        .where(address.c.suppressed | (address.c.status == Status.HARD_BOUNCED.value))
+    )
+    for row in connection.execute(query, parameters).mappings():
+        told = _suppressed(row, at) if row["suppressed"] else _pending(row, judge, at)
+        if told is not None:
+            yield row["folded"], told
+
+
+def _suppressed(row: RowMapping, at: datetime) -> Clearance | None:
+    until = row["expires_at"]
+    if until is not None and until <= at:
+        return None
+    words = row["reason"] or "", row["since"], until, row["because"]
+    return Clearance(row["address"], True, *words)  # noqa: FBT003 - the row's own word
+
+
+def _pending(row: RowMapping, judge: Judge, at: datetime) -> Clearance | None:
+    """One hard bounce, not sure enough by itself: a second one soon after it proves nothing."""
+    if row["reason"] is None or row["since"] is None or judge.spares(row["address"]):
+        return None
+    until = row["since"] + judge.policy.patience(Reason(row["reason"]))
+    if until <= at:
+        return None
+    because = f"{row['because']} Mail again only after {until:%Y-%m-%d %H:%MZ}: that decides."
+    words = row["reason"], row["since"], until, because
+    return Clearance(row["address"], False, *words)  # noqa: FBT003
+
+
+def _anyone_waits(connection: Connection) -> bool:
+    query = select(run.c.id).where(run.c.state == "held").limit(1)
+    return connection.execute(query).first() is not None
+
+
+def _held(
+    connection: Connection, database: Database, matched: list[str]
+) -> Mapping[str, Clearance]:
+    keys, parameters = _keys(database, matched)
+    tables: Any = keys.join(address, address.c.folded == keys.c.value)
+    tables = tables.join(newly_suppressed, newly_suppressed.c.address == address.c.address)
+    tables = tables.join(run, run.c.id == newly_suppressed.c.run_id)
+    columns = address.c.folded, address.c.address, run.c.id, run.c.started_at
+    query = select(*columns).select_from(tables).where(run.c.state == "held")
+    return {
+        key: Clearance(
+            whose,
+            suppressed=False,
+            reason="held",
+            since=since,
+            until=None,
+            because=f"Run {number} would suppress it and waits for a decision: bounced hold list.",
+        )
+        for key, whose, number, since in connection.execute(query, parameters)
+    }

@@ -1,0 +1,239 @@
+"""History gone through again: by today's rules, or under another policy.
+
+Facts stay as they are. What is made anew are the judgements of events and the standings that
+follow, a bounded number of addresses at a time, so that a ledger of any size fits.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import bindparam, func, select, update
+
+from bounced.ledger import facts, standings
+from bounced.ledger.engine import CHUNK
+from bounced.ledger.rows import Replay, StandingChange
+from bounced.ledger.tables import address, event, judgement, message
+from bounced.model import Kind, Report, Status
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from datetime import datetime
+
+    from sqlalchemy import Connection, RowMapping
+
+    from bounced.ledger.engine import Database
+    from bounced.ledger.standings import Entry, History, Judge, Occasion
+    from bounced.model import RecipientReport, Standing, Verdict
+
+    Classify = Callable[[RecipientReport, Report], Verdict]
+
+# The states of runs whose count of newly suppressed addresses may still be asked for.
+UNDECIDED = ("open", "failed", "held")
+
+
+def reclassified(
+    database: Database, judge: Judge, classify: Classify, at: datetime, since: datetime | None
+) -> Iterator[Replay]:
+    """What `reclassify` would change; changes nothing."""
+    last: str | None = ""
+    while last is not None:
+        with database.reading() as connection:
+            some = _next(connection, last, since)
+            histories = standings.load(connection, some)
+            verdicts, told = _judged_again(connection, classify, some, since)
+        _put(verdicts, histories)
+        if some:
+            changes = tuple(_against_rows(judge, histories, at))
+            yield Replay(len(some), changes, *told)
+        last = some[-1] if some else None
+
+
+def reclassify(  # noqa: PLR0913, PLR0917 - what is judged, by what, and on whose word
+    database: Database,
+    judge: Judge,
+    classify: Classify,
+    rules_version: str,
+    occasion: Occasion,
+    since: datetime | None,
+) -> Iterator[Replay]:
+    """Judge stored events again and make their standings anew, one transaction a piece.
+
+    Cut off anywhere it has done whole addresses, and done again it goes on from there.
+    """
+    last: str | None = ""
+    while last is not None:
+        with database.writing() as connection:
+            some = _next(connection, last, since)
+            histories = standings.load(connection, some)
+            verdicts, told = _judged_again(connection, classify, some, since)
+            _put(verdicts, histories)
+            changes = tuple(_against_rows(judge, histories, occasion.at))
+            _write(connection, verdicts, rules_version, occasion.at)
+            _put_version(verdicts, histories, rules_version)
+            standings.write(connection, judge, occasion, histories)
+            _count_again(connection, judge, histories, occasion.at)
+        if some:
+            yield Replay(len(some), changes, *told)
+        last = some[-1] if some else None
+
+
+def simulated(
+    database: Database, judge: Judge, other: Judge, at: datetime, since: datetime | None
+) -> Iterator[Replay]:
+    """Where two policies differ over the same events (those from `since` on)."""
+
+    def counts(entry: Entry) -> bool:
+        return standings.counted(entry) and (since is None or entry.event.at >= since)
+
+    last: str | None = ""
+    while last is not None:
+        with database.reading() as connection:
+            some = _next(connection, last, since)
+            histories = standings.load(connection, some)
+        changes = []
+        for whose, history in histories.items():
+            now = judge.conclude(whose, history, counts, at)
+            then = other.conclude(whose, history, counts, at)
+            if (now.status, now.suppressed) != (then.status, then.suppressed):
+                changes.append(_change(whose, _state(now), then))
+        if some:
+            yield Replay(len(some), tuple(changes))
+        last = some[-1] if some else None
+
+
+def _next(connection: Connection, after: str, since: datetime | None) -> list[str]:
+    """The next addresses in order; with `since` only those of which we have heard from then on."""
+    if since is None:
+        query = select(address.c.address).where(address.c.address > after)
+        query = query.order_by(address.c.address)
+    else:
+        heard = (event.c.occurred_at >= since) & (event.c.address > after)
+        query = select(event.c.address).distinct().where(heard).order_by(event.c.address)
+    return list(connection.execute(query.limit(CHUNK)).scalars())
+
+
+def _judged_again(
+    connection: Connection, classify: Classify, addresses: Sequence[str], since: datetime | None
+) -> tuple[dict[int, Verdict], tuple[int, Mapping[tuple[str, str], int]]]:
+    """New verdicts by event, only where they differ; how many were judged, and by which rules."""
+    query = (
+        select(event, message.c.kind.label("report_kind"), *(judgement.c[name] for name in _SAYS))
+        .join(judgement, judgement.c.event_id == event.c.id)
+        .join(message, message.c.id == event.c.message_id)
+        .where(event.c.address.in_(addresses))
+        # hearsay has no words for the books
+        .where(func.coalesce(message.c.format, "").startswith(facts.IMPORTED).is_(False))
+    )
+    if since is not None:
+        query = query.where(event.c.occurred_at >= since)
+    verdicts: dict[int, Verdict] = {}
+    rules: Counter[tuple[str, str]] = Counter()
+    judged = 0
+    for row in connection.execute(query).mappings():
+        verdict = classify(facts.recipient_report(row), Report(Kind(row["report_kind"])))
+        judged += 1
+        if _differs(verdict, row):
+            verdicts[row["id"]] = verdict
+            rules[row["rule"], verdict.rule] += 1
+    return verdicts, (judged, rules)
+
+
+_SAYS = ("outcome", "reason", "fault", "confidence", "rule", "because")
+
+
+def _differs(verdict: Verdict, row: RowMapping) -> bool:
+    return any(getattr(verdict, name) != row[name] for name in _SAYS)
+
+
+def _put(verdicts: Mapping[int, Verdict], histories: Mapping[str, History]) -> None:
+    """Let the histories be as if the events had been judged so."""
+    for history in histories.values():
+        history.entries = [_as_judged(entry, verdicts) for entry in history.entries]
+
+
+def _as_judged(entry: Entry, verdicts: Mapping[int, Verdict]) -> Entry:
+    verdict = verdicts.get(entry.event.id)
+    if verdict is None:
+        return entry
+    past = replace(
+        entry.event,
+        outcome=verdict.outcome,
+        reason=verdict.reason,
+        fault=verdict.fault,
+        confidence=verdict.confidence,
+        rule=verdict.rule,
+    )
+    return replace(entry, event=past)
+
+
+def _put_version(
+    verdicts: Mapping[int, Verdict], histories: Mapping[str, History], version: str
+) -> None:
+    for history in histories.values():
+        history.entries = [
+            replace(entry, rules_version=version) if entry.event.id in verdicts else entry
+            for entry in history.entries
+        ]
+
+
+def _write(
+    connection: Connection, verdicts: Mapping[int, Verdict], version: str, at: datetime
+) -> None:
+    rows = [
+        {"this": number, **facts.judgement_row(verdict, version, at)}
+        for number, verdict in verdicts.items()
+    ]
+    if rows:
+        this = update(judgement).where(judgement.c.event_id == bindparam("this"))
+        names = [name for name in rows[0] if name != "this"]
+        connection.execute(this.values({name: bindparam(name) for name in names}), rows)
+
+
+def _count_again(
+    connection: Connection, judge: Judge, histories: Mapping[str, History], at: datetime
+) -> None:
+    """What waiting runs would newly suppress has changed with the judgements of their events."""
+    by_run: dict[int, dict[str, History]] = {}
+    for whose, history in histories.items():
+        for entry in history.entries:
+            if entry.run_state in UNDECIDED:
+                by_run.setdefault(entry.run_id, {})[whose] = history
+    for run_id, of_run in by_run.items():
+        standings.note_newly_suppressed(connection, judge, of_run, run_id, at)
+
+
+def _against_rows(
+    judge: Judge, histories: Mapping[str, History], at: datetime
+) -> Iterator[StandingChange]:
+    for whose, history in histories.items():
+        found = judge.conclude(whose, history, standings.counted, at)
+        before = history.suppressed(at)
+        if standings.changed(history.row, before=before, found=found):
+            row: Mapping[Any, Any] = history.row or {"status": Status.ACTIVE}
+            was = str(row["status"]), before, row.get("reason"), row.get("rule")
+            yield _change(whose, was, found)
+
+
+def _state(found: Standing) -> tuple[str, bool, str | None, str | None]:
+    return found.status.value, found.suppressed, found.reason, found.rule
+
+
+def _change(
+    whose: str, was: tuple[str, bool, str | None, str | None], found: Standing
+) -> StandingChange:
+    will = _state(found)
+    return StandingChange(
+        address=whose,
+        from_status=was[0],
+        to_status=will[0],
+        from_suppressed=was[1],
+        to_suppressed=will[1],
+        from_reason=was[2],
+        to_reason=will[2],
+        from_rule=was[3],
+        to_rule=will[3],
+        because=found.because,
+    )

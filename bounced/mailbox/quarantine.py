@@ -1,0 +1,71 @@
+"""Raw copies of letters that could not be read: the evidence, and what `bounced retry` reads again.
+
+One file a letter, `<sha256>.eml`, its owner's alone (0600 in a folder of 0700). A copy is on the
+disk before the ledger says that the letter is in quarantine.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class Quarantine:
+    """A folder of raw copies. Every method may raise OSError."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def path(self, sha256: str) -> Path:
+        """Where the copy of a letter is, or would be; `sha256` is the hex digest of its bytes."""
+        return self.folder / f"{sha256}.eml"
+
+    def keep(self, raw: bytes) -> Path:
+        """Keep a letter; it is on the disk when this returns. Keeping it again changes nothing."""
+        path = self.path(hashlib.sha256(raw).hexdigest())
+        if path.exists():
+            return path
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        write_whole(path, raw)
+        return path
+
+    def raw(self, sha256: str) -> bytes | None:
+        """The copy of a letter; None where there is none, or where it is not what its name says."""
+        try:
+            raw = self.path(sha256).read_bytes()
+        except FileNotFoundError:
+            return None
+        return raw if hashlib.sha256(raw).hexdigest() == sha256 else None
+
+    def forget(self, sha256: str) -> None:
+        """Remove a copy, once what it says is recorded. The letter itself is in the mailbox."""
+        self.path(sha256).unlink(missing_ok=True)
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a private file (0600) whole or not at all, and to the disk. Raises OSError.
+
+    Whoever reads `path` at any moment, or after a power cut, finds the old content or the new.
+    """
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(name, path)  # noqa: PTH105 - the name is mkstemp's
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(name)  # noqa: PTH108
+        raise
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
