@@ -77,13 +77,27 @@ def decode(message: Message) -> Report:
         or rfc3834.decode(message)
         or Report(Kind.OTHER)
     )
+    envelope = _envelope(message, view.fields)
     return replace(
         report,
+        recipients=_whom_we_mailed(report.recipients, envelope),
         message_id=message.header("message-id") or None,
         returned=returned_of(view.fields),
         problems=message.problems + report.problems,
-        envelope=_envelope(message, view.fields),
+        envelope=envelope,
     )
+
+
+def _whom_we_mailed(
+    recipients: tuple[RecipientReport, ...], envelope: Sequence[str]
+) -> tuple[RecipientReport, ...]:
+    """The one recipient of a forwarded mail, with the subscriber whom its envelope sender named."""
+    if len(recipients) != 1 or recipients[0].original_address is not None:
+        return recipients
+    mailed = next((found for place in envelope if (found := verp_recipient(place))), None)
+    if mailed is None or mailed.lower() == recipients[0].address.lower():
+        return recipients
+    return (replace(recipients[0], original_address=mailed),)
 
 
 def _envelope(message: Message, fields: Headers) -> tuple[str, ...]:

@@ -94,12 +94,17 @@ def test_an_expired_certificate_is_told(
     assert "expired" in err
 
 
-def test_run_follows_the_mailbox_until_it_is_stopped(bounced: Bounced, server: Dovecot) -> None:
-    server.deliver("run", letters(3))
-    configure(bounced.folder, box(server, "run", every="1s"))
+def test_run_follows_the_mailbox_until_it_is_stopped(
+    bounced: Bounced, server: Dovecot, url: str
+) -> None:
+    user = f"run-{url.partition(':')[0]}"
+    server.deliver(user, letters(3))
+    database = f"[database]\nurl = {json.dumps(url)}\n"
+    configure(bounced.folder, box(server, user, every="1s"), more=database)
+    assert bounced("db", "upgrade").exit_code == 0
     running = process("run", cwd=bounced.folder)
     until(running, "letters=3")
-    server.deliver("run", letters(2, start=3))
+    server.deliver(user, letters(2, start=3))
     until(running, "letters=2")
     running.send_signal(signal.SIGTERM)
     code, _, err = finished(running, 60)
