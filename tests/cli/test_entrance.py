@@ -36,7 +36,6 @@ HEAVY = (
     "imapclient",
     "apscheduler",
     "rich",
-    "msgspec",
     "pymap",
     "asyncio",
 )
