@@ -10,11 +10,18 @@ import resource
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
+
+from bounced.ledger import Ledger
+from bounced.model import Letter
+from bounced.policy import Brake, Policy
+from bounced.reading import read_letter
+from bounced.trust import Key
 
 KIT = Path(__file__).parent.parent.parent / "shared" / "kit"
 CPU_SECONDS = 1.0
@@ -126,3 +133,35 @@ def test_every_hostile_case_is_answered_within_limits_and_blames_nobody_else(hos
         if found:
             wrong[case["name"]] = found
     assert wrong == {}
+
+
+FORGED_WITH = {"verified": False, "any": True}
+
+
+@pytest.mark.parametrize("trust", FORGED_WITH)
+def test_forged_reports_suppress_their_victims_only_where_no_proof_is_asked(
+    hostile: Path, tmp_path: Path, trust: Literal["verified", "any"]
+) -> None:
+    cases = json.loads((hostile / "manifest.json").read_text())["cases"]
+    forged = [case for case in cases if "unverified" in case["checks"]]
+    assert len(forged) == 5
+    at = datetime(2026, 11, 1, tzinfo=UTC)
+    suppressed: set[str] = set()
+    for case in forged:
+        letter = Letter(1, (hostile / f"{case['name']}.eml").read_bytes(), at)
+        ledger = Ledger.open(
+            f"sqlite:///{tmp_path}/{case['name']}.db",
+            policy=Policy(trust=trust),
+            brake=Brake(floor=10_000),
+            keys=lambda: (Key("a", b"a secret that no forger has seen"),),
+        )
+        visit = ledger.begin("news", owner="test:1", at=at)
+        assert visit is not None
+        ledger.select(visit, 1)
+        ledger.attempt(visit, [1])
+        assert ledger.record(visit, [read_letter(letter, at)], at=at).events > 0
+        ledger.end(visit, at=at)
+        listed = {row.address for row in ledger.suppressed(at=at)}
+        suppressed |= listed & set(case["must_not"])
+        ledger.close()
+    assert bool(suppressed) is FORGED_WITH[trust]
