@@ -358,3 +358,25 @@ class Recorded:
     suppressed: int = 0
     released: int = 0
     held: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Foretold:
+    """How the standing of an address would change."""
+
+    address: str
+    from_status: str
+    to_status: str
+    from_suppressed: bool
+    to_suppressed: bool
+    rule: str | None
+    because: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rehearsed:
+    """What a sync would have done. `waiting` are addresses that the brake would keep waiting."""
+
+    recorded: Recorded
+    changes: tuple[Foretold, ...] = ()
+    waiting: tuple[str, ...] = ()

@@ -8,6 +8,8 @@ name of its failpoint (`bounced.failpoint`) so that tests can stop the program t
 
 from __future__ import annotations
 
+import pickle
+import tempfile
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -22,8 +24,9 @@ from bounced.reading import read_letter
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
+    from typing import IO
 
-    from bounced.model import Kind, Letter, Reading, Recorded, Visit
+    from bounced.model import Kind, Letter, Reading, Recorded, Rehearsed, Visit
 
 # A healthy letter may meet this many crashes that were not its fault before it is read apart.
 TRUSTED_ATTEMPTS = 3
@@ -88,6 +91,18 @@ class Ledger(Protocol):
         """Close the run (`error` None: it went through) and give the lease back."""
 
 
+class Rehearsing(Protocol):
+    """What foretelling asks of a ledger; nothing of it lasts."""
+
+    def attempts(self, mailbox: str, epoch: int, uids: Sequence[int]) -> Mapping[int, int]:
+        """Those of the UIDs that are not recorded yet, with how often each was tried."""
+
+    def rehearse(
+        self, mailbox: str, epoch: int, batches: Iterable[Sequence[Reading]], *, at: datetime
+    ) -> Rehearsed:
+        """Record the batches as a sync would, see what follows, and take it all back."""
+
+
 class Observer:
     """Override what you want to hear about; the command line prints, tests collect."""
 
@@ -122,6 +137,11 @@ class Tally:
         self.held = batch.held or self.held
         if self.held:
             self.suppressed = 0
+
+    def count(self, readings: Sequence[Reading]) -> None:
+        self.fetched += len(readings)
+        self.kinds.update(reading.conclusion.report.kind for reading in readings)
+        self.quarantined += sum(r.destination is Destination.QUARANTINE for r in readings)
 
 
 class LeaseTakenError(Exception):
@@ -181,6 +201,53 @@ def sync(  # noqa: PLR0913 - the story has this many characters
     return tally
 
 
+def foretell(  # noqa: PLR0913 - the characters of `sync`, without those who change anything
+    mailbox: Mailbox,
+    ledger: Rehearsing,
+    observer: Observer,
+    *,
+    batch: int = 200,
+    books: tuple[Path, ...] = (),
+    stop: Callable[[], bool] = lambda: False,
+    clock: Callable[[], datetime] = now,
+) -> tuple[Tally, Rehearsed]:
+    """What `sync` would do now. Changes neither mailbox (open it to look only) nor ledger.
+
+    Letters are read first and their readings kept in an unnamed temporary file, so that nobody
+    has to wait for the ledger while they are fetched.
+    """
+    read = _reader(books, None, clock)
+    tally = Tally()
+    with tempfile.TemporaryFile() as kept:
+        try:
+            epoch = mailbox.open()
+            for uids in mailbox.waiting():
+                for some in _batched(uids, batch):
+                    if stop():
+                        tally.stopped = True
+                        break
+                    tried = ledger.attempts(mailbox.name, epoch, some)
+                    fetched = mailbox.fetch(list(tried)) if tried else ()
+                    readings = [read(letter, tried[letter.uid] + 1) for letter in fetched]
+                    pickle.dump(readings, kept)
+                    tally.count(readings)
+                    observer.recorded(tally.fetched)
+        finally:
+            mailbox.close()
+        kept.seek(0)
+        told = ledger.rehearse(mailbox.name, epoch, _unpickled(kept), at=clock())
+    tally.add(told.recorded)
+    return tally, told
+
+
+def _unpickled(file: IO[bytes]) -> Iterator[list[Reading]]:
+    while True:
+        try:
+            yield pickle.load(file)  # noqa: S301 - nobody else can have written it
+        except EOFError:
+            return
+
+
 def _reader(
     books: tuple[Path, ...], keep: Callable[[bytes], object] | None, clock: Callable[[], datetime]
 ) -> Callable[[Letter, int], Reading]:
@@ -217,9 +284,7 @@ def _one_batch(  # noqa: PLR0913, PLR0917 - one step of the story, with all its 
         readings.append(reading)
     tally.add(ledger.record(visit, readings, at=clock()))
     failpoint("committed")
-    tally.fetched += len(readings)
-    tally.kinds.update(reading.conclusion.report.kind for reading in readings)
-    tally.quarantined += sum(r.destination is Destination.QUARANTINE for r in readings)
+    tally.count(readings)
     observer.recorded(tally.fetched)
     _file(mailbox, ledger, visit, {r.uid: r.destination for r in readings}, tally)
 

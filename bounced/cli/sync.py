@@ -29,15 +29,25 @@ if TYPE_CHECKING:
 
 @click.command(short_help="Empty the mailboxes into the database, once.")
 @click.argument("mailboxes", nargs=-1, metavar="[MAILBOX]...")
+@click.option("--plan", is_flag=True, help="Say what it would do, and touch nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a mailbox.")
 @config_option
 @click.pass_context
-def sync(context: click.Context, mailboxes: tuple[str, ...], *, as_json: bool) -> None:
-    """Empty every mailbox of the configuration (or those named) into the database, once."""
+def sync(context: click.Context, mailboxes: tuple[str, ...], *, plan: bool, as_json: bool) -> None:
+    """Empty every mailbox of the configuration (or those named) into the database, once.
+
+    With --plan letters are read and judged, and you are told who would be suppressed or released;
+    no letter is moved or marked, and nothing is recorded. Exits with 1 when a person would be
+    needed.
+    """
     config = context.ensure_object(Settings).config()
     warn(config)
     chosen = chosen_mailboxes(config, mailboxes)
     stop = Stop.on_signals()
+    if plan:
+        from bounced.cli.plan import foretell_all
+
+        context.exit(foretell_all(chosen, config, stop, as_json=as_json))
     ledger = open_ledger(config)
     try:
         codes = [
@@ -74,7 +84,11 @@ def warn(config: Config) -> None:
 
 
 def folder_of(
-    mailbox: MailboxConfig, folder: str | None = None, *, tokens: Path | None = None
+    mailbox: MailboxConfig,
+    folder: str | None = None,
+    *,
+    tokens: Path | None = None,
+    look_only: bool = False,
 ) -> ImapMailbox | SpoolMailbox:
     """The mailbox to be worked on, or another `folder` of the same account.
 
@@ -87,7 +101,8 @@ def folder_of(
 
         piles = {Destination(key): path for key, path in mailbox.piles.items()}
         place = Path(folder or mailbox.path)
-        return SpoolMailbox(mailbox.name, place, piles, is_pile=folder is not None)
+        is_pile = folder is not None
+        return SpoolMailbox(mailbox.name, place, piles, is_pile=is_pile, look_only=look_only)
     from bounced.mailbox.imap import ImapMailbox
 
     return ImapMailbox(
@@ -107,6 +122,7 @@ def folder_of(
         client_key=_maybe(mailbox.client_key),
         allow_plaintext=mailbox.allow_plaintext,
         tokens=tokens_of(mailbox, tokens or Path("tokens")),
+        look_only=look_only,
     )
 
 
@@ -186,7 +202,7 @@ def _sync_and_tell(
     began = time.monotonic()
     try:
         folder = folder_of(mailbox, tokens=config.tokens)
-        with _progress(mailbox.name) as observer, stop.hurried_by(folder.interrupt):
+        with progress(mailbox.name) as observer, stop.hurried_by(folder.interrupt):
             tally = empty(mailbox, ledger, stop, observer, config, folder)
     except Exception as problem:  # noqa: BLE001 - told; the other mailboxes get their turn
         if as_json:
@@ -249,7 +265,7 @@ def summary(name: str, tally: Tally, seconds: float) -> str:
     return f"{name}: {', '.join(parts)}; {seconds:.1f} s"
 
 
-def _progress(name: str) -> AbstractContextManager[Observer]:
+def progress(name: str) -> AbstractContextManager[Observer]:
     """A bar on a terminal; silence elsewhere."""
     from bounced.sync import Observer
 

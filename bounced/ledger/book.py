@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, func, select, tuple_, update
 
-from bounced.ledger import clearance, facts, reading, replay, schema, selection, standings, visits
+from bounced.ledger import (
+    clearance,
+    facts,
+    reading,
+    rehearsal,
+    replay,
+    schema,
+    selection,
+    standings,
+    visits,
+)
 from bounced.ledger.engine import CHUNK, Database, chunks
 from bounced.ledger.errors import LedgerError
 from bounced.ledger.tables import address as address_table
@@ -34,7 +44,7 @@ if TYPE_CHECKING:
         UndeterminedRow,
     )
     from bounced.ledger.selection import Selection
-    from bounced.model import Destination, Reading, Recorded, Visit
+    from bounced.model import Destination, Reading, Recorded, Rehearsed, Visit
     from bounced.trust import Key
 
 LEASE = timedelta(minutes=10)
@@ -143,6 +153,16 @@ class Ledger:
     def end(self, visit: Visit, *, at: datetime, error: str | None = None) -> None:
         with self._database.writing() as connection:
             self._visits.end(connection, visit, at=at, error=error)
+
+    def attempts(self, mailbox: str, epoch: int, uids: Sequence[int]) -> Mapping[int, int]:
+        with self._database.reading() as connection:
+            return rehearsal.attempts(connection, mailbox, epoch, uids)
+
+    def rehearse(
+        self, mailbox: str, epoch: int, batches: Iterable[Sequence[Reading]], *, at: datetime
+    ) -> Rehearsed:
+        self._visits.look_up_keys()
+        return rehearsal.rehearse(self._database, self._visits, mailbox, epoch, batches, at)
 
     # What a person decides.
 

@@ -72,6 +72,15 @@ class Database:
                 connection.execute(select(func.pg_advisory_xact_lock(WRITERS)))
             yield connection
 
+    @contextmanager
+    def rehearsing(self) -> Iterator[Connection]:
+        """A writing transaction that is taken back at the end of the block, whatever it did."""
+        with self.writing() as connection:
+            try:
+                yield connection
+            finally:
+                connection.rollback()
+
     def clock(self, connection: Connection) -> datetime:
         """What time the database says it is: the one clock that all hosts share."""
         words = (

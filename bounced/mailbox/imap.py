@@ -192,7 +192,8 @@ class ImapMailbox:
     `allow_plaintext`. `archive` is `move` (letters go to the three folders) or `flag` (they stay
     and are marked). Folder names use `/` between levels, whatever the server uses. With `tokens`
     the login is OAuth2 and there is no password; the session is begun anew, with a new token,
-    before the old one runs out.
+    before the old one runs out. With `look_only` no folder is made and the folder is opened for
+    reading (EXAMINE): nothing at all changes on the server.
 
     Every method raises only MailboxError's kin. After MailboxTemporary, MailboxProtocol and
     MailboxCredentials the connection is gone; `open` makes a new one.
@@ -217,9 +218,11 @@ class ImapMailbox:
         client_key: str | None = None,
         allow_plaintext: bool = False,
         tokens: TokenSource | None = None,
+        look_only: bool = False,
         limits: Limits = Limits(),  # noqa: B008 - frozen
     ) -> None:
         self.name = name
+        self._look_only = look_only
         self._scene = Scene(host, port, user, password)
         self._tokens = tokens
         self._renew_at = math.inf
@@ -270,7 +273,7 @@ class ImapMailbox:
             self._name_folders(self._client)
             if self._client.has_capability("X-GM-EXT-1"):
                 self._see_what_gmail_can(self._client)
-        if self._moves:
+        if self._moves and not self._look_only:
             for pile in self._piles.values():
                 self._ensure(self._names[pile])
         return self._select(self._names[self._folder])
@@ -567,7 +570,7 @@ class ImapMailbox:
         with self._doing("opening the folder " + safe(folder)):
             client = self._client
             try:
-                answer = client.select_folder(folder)
+                answer = client.select_folder(folder, readonly=self._look_only)
             except client.AbortError:
                 raise
             except client.Error as problem:

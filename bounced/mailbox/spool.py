@@ -41,13 +41,20 @@ class SpoolMailbox:
 
     `piles` are folders, made when absent; they have to be on the same file system. Of a plain
     folder, files named like letters are read (`.eml`, `.msg`, MH's numbers), not folders in it;
-    of one of our own piles (`is_pile`) every file.
+    of one of our own piles (`is_pile`) every file. With `look_only` no pile is made.
     """
 
     def __init__(
-        self, name: str, path: Path, piles: dict[Destination, Path], *, is_pile: bool = False
+        self,
+        name: str,
+        path: Path,
+        piles: dict[Destination, Path],
+        *,
+        is_pile: bool = False,
+        look_only: bool = False,
     ) -> None:
         self.name = name
+        self._look_only = look_only
         self._is_pile = is_pile
         self._path = path
         self._piles = piles
@@ -67,7 +74,7 @@ class SpoolMailbox:
                 )
             for folder in self._folders():
                 os.listdir(folder)  # noqa: PTH208 - only to see that we may
-        for pile in self._piles.values():
+        for pile in () if self._look_only else self._piles.values():
             with self._sorted(pile):
                 pile.mkdir(mode=0o700, parents=True, exist_ok=True)
         return EPOCH

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 import time
 from datetime import UTC, datetime, timedelta
 from itertools import count
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from imapclient import IMAPClient
 
 from bounced.mailbox import MailboxCredentials, MailboxSettings, MailboxTemporary
 from bounced.mailbox.imap import ImapMailbox
@@ -65,6 +67,27 @@ def test_letters_come_byte_for_byte_with_the_time_they_were_received(server: Dov
     for one in letters:
         assert one.received_at is not None
         assert abs(one.received_at - datetime.now(UTC)) < timedelta(minutes=10)
+
+
+def test_who_only_looks_makes_no_folder_and_leaves_letters_as_new_as_they_were(
+    server: Dovecot,
+) -> None:
+    user = new_user(server)
+    looking = mailbox(server, user, look_only=True)
+    looking.open()
+    assert list(everything(looking).values()) == LETTERS
+    looking.close()
+    client = IMAPClient("localhost", server.port, ssl=False)
+    client.starttls(ssl.create_default_context(cafile=server.ca_file))
+    client.login(user, server.password)
+    try:
+        assert not any("Bounced" in name for _, _, name in client.list_folders())
+        client.select_folder("INBOX")
+        assert {b"\\Recent"} == {
+            *sum((data[b"FLAGS"] for data in client.fetch("1:*", "FLAGS").values()), ())
+        }
+    finally:
+        client.logout()
 
 
 def test_starttls_is_as_good_as_implicit_tls(server: Dovecot) -> None:
