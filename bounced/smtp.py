@@ -189,10 +189,54 @@ def folded(address: str) -> str:
     return unicodedata.normalize("NFC", canonical(address)).lower()
 
 
-# `list+user=host`, `list-return-118-user=host`, `bounces+4711-c0de-user=host`; behind any other
-# hyphen a name with hyphens of its own has no certain border
+# --- what forwarders and mail servers wrap envelope senders in ---
+
+# BATV: prvs=0123abcdef=user@host, and the older prvs=user/0123abcdef@host
+_PRVS = re.compile(
+    r"prvs=(?:[0-9a-f]{10}=(?P<new>[^@]+)|(?P<old>[^/@]+)/[0-9a-f]{7,10})@", re.IGNORECASE
+)
+# SRS (the Sender Rewriting Scheme); between its parts stands =, + or -
+_SRS0 = re.compile(
+    r"srs0[=+-][^=@]{1,32}=[^=@]{1,4}=(?P<host>[^=@]+)=(?P<local>[^@]+)@", re.IGNORECASE
+)
+_SRS1 = re.compile(
+    r"srs1[=+-][^=@]{1,32}=[^=@]+=[=+-][^=@]{1,32}=[^=@]{1,4}=(?P<host>[^=@]+)=(?P<local>[^@]+)@",
+    re.IGNORECASE,
+)
+# what Exchange Online makes of it for a forwarding mailbox: `ann+SRS=hash=day=host=local@…`
+_SRS_PLUS = re.compile(
+    r"[^@\s]{1,64}\+srs=[^=@]{1,32}=[^=@]{1,4}=(?P<host>[^=@]+)=(?P<local>[^@]+)@", re.IGNORECASE
+)
+_SRS: Final = (_SRS0, _SRS1, _SRS_PLUS)
+_MOST_LAYERS: Final = 4
+
+
+def unwrapped(address: str) -> str:
+    """An envelope sender without BATV (`prvs=`) and SRS around it. Their own hashes are not ours
+    to check, so that what comes out is a claim, like any address in a report.
+
+    >>> unwrapped("SRS0=ab12=XY=example.com=prvs=1234567890=ann@forwarder.example.net")
+    'ann@example.com'
+    """
+    address = address.strip().strip("<>")
+    for _ in range(_MOST_LAYERS):
+        if (found := _PRVS.match(address)) is not None:
+            inner = (found["new"] or found["old"]) + "@" + address[found.end() :]
+        elif (found := next(filter(None, (srs.match(address) for srs in _SRS)), None)) is not None:
+            inner = f"{found['local']}@{found['host']}"
+        else:
+            break
+        address = inner
+    return address
+
+
+# `list+user=host`, `list-return-118-user=host`, `bounces+4711-c0de-user=host` (SendGrid),
+# `bounce+c0ffee.c0de12-user=host` (Mailgun), `bounce-mc.us1_123.456-user=host` (Mailchimp); behind
+# any other hyphen a name with hyphens of its own has no certain border
+_PLUS = r"[^@\s+]*\+(?:\d+-[\da-f]+-|[\da-f]{4,8}\.[\da-f]{4,8}-)?"
+_DASH = r"(?:[^@\s]*-)?(?:return|bounces?)-(?:\d+-|mc\.us\d+_\d+\.\d+-)?"
 _VERP = re.compile(
-    rf"(?:(?:[^@\s+]*\+(?:\d+-[\da-f]+-)?|(?:[^@\s]*-)?(?:return|bounces?)-(?:\d+-)?)(?P<local>{_LOCAL})"
+    rf"(?:(?:{_PLUS}|{_DASH})(?P<local>{_LOCAL})"
     rf"|[^@\s-]*-(?P<short>(?![^@\s=]*-){_LOCAL}))"
     r"=(?P<domain>[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63}){1,8})$"
 )
@@ -203,5 +247,10 @@ def verp_recipient(address: str) -> str | None:
 
     None where none is named, or where it is not certain where the recipient's name begins.
     """
-    found = _VERP.match(address.rpartition("@")[0][:320])
+    way = unwrapped(address).rpartition("@")[0][:320]
+    before, sympa, after = way.partition("==a==")  # `bounce+user==a==host==list`
+    if sympa:
+        named = f"{before.partition('+')[2]}@{after.partition('==')[0]}"
+        return named if is_address(named) else None
+    found = _VERP.match(way)
     return f"{found['local'] or found['short']}@{found['domain']}" if found else None

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
-from bounced.smtp import folded
+from bounced.smtp import folded, unwrapped
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -136,39 +136,3 @@ def _mac(key: Key, id_: str, recipient: str, day: int) -> str:
     said = f"bounced1|{id_}|{folded(recipient)}|{day}".encode("utf-8", "surrogatepass")
     digest = hmac.new(key.secret, said, hashlib.sha256).digest()
     return base64.b32encode(digest[:10]).decode("ascii").lower()
-
-
-# --- what forwarders and mail servers wrap envelope senders in ---
-
-# BATV: prvs=0123abcdef=user@host, and the older prvs=user/0123abcdef@host
-_PRVS = re.compile(
-    r"prvs=(?:[0-9a-f]{10}=(?P<new>[^@]+)|(?P<old>[^/@]+)/[0-9a-f]{7,10})@", re.IGNORECASE
-)
-# SRS (the Sender Rewriting Scheme); between its parts stands =, + or -
-_SRS0 = re.compile(
-    r"srs0[=+-][^=@]{1,32}=[^=@]{1,4}=(?P<host>[^=@]+)=(?P<local>[^@]+)@", re.IGNORECASE
-)
-_SRS1 = re.compile(
-    r"srs1[=+-][^=@]{1,32}=[^=@]+=[=+-][^=@]{1,32}=[^=@]{1,4}=(?P<host>[^=@]+)=(?P<local>[^@]+)@",
-    re.IGNORECASE,
-)
-_MOST_LAYERS: Final = 4
-
-
-def unwrapped(address: str) -> str:
-    """An envelope sender without BATV (`prvs=`) and SRS around it. Their own hashes are not ours
-    to check, so that what comes out is a claim, like any address in a report.
-
-    >>> unwrapped("SRS0=ab12=XY=example.com=prvs=1234567890=ann@forwarder.example.net")
-    'ann@example.com'
-    """
-    address = address.strip().strip("<>")
-    for _ in range(_MOST_LAYERS):
-        if (found := _PRVS.match(address)) is not None:
-            inner = (found["new"] or found["old"]) + "@" + address[found.end() :]
-        elif (found := _SRS0.match(address) or _SRS1.match(address)) is not None:
-            inner = f"{found['local']}@{found['host']}"
-        else:
-            break
-        address = inner
-    return address

@@ -435,3 +435,19 @@ def test_a_folder_of_files_takes_nothing_that_is_for_servers(tmp_path: Path) -> 
     assert [line.partition(":")[0] for line in told] == [
         f"mailbox[0].{key}" for key in ("host", "user", "password", "archive")
     ]
+
+
+@pytest.mark.parametrize(
+    ("policy", "trust"),
+    [("", "verified"), ('trust = "matched"', "matched"), ('trust = "any"', "any")],
+)
+def test_a_key_for_tokens_makes_proof_the_rule_unless_the_operator_says_otherwise(
+    tmp_path: Path, policy: str, trust: str
+) -> None:
+    path = tmp_path / "config.toml"
+    key = '[[token_key]]\nid = "a"\nsecret = "sixteen bytes or some more"\n'
+    path.write_text(f"[policy]\n{policy}\n{key}")
+    path.chmod(0o600)
+    assert config.load(path).policy.trust == trust
+    path.write_text(f"[policy]\n{policy}\n")
+    assert config.load(path).policy.trust == ("any" if not policy else trust)

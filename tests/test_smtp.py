@@ -389,6 +389,16 @@ def test_the_form_in_which_an_address_is_kept_is_kept_again_the_same(address: st
         ("news-bounce-first-last=host.example@example.org", "first-last@host.example"),
         ("news-reader=host.example@example.org", "reader@host.example"),
         ("bounces+a=b=host.example@example.org", "a=b@host.example"),
+        ("bounce+c0ffee.a1b2c3-first-last=host.example@mg.example.org", "first-last@host.example"),
+        ("bounce-mc.us11_4711.815-first-last=host.example@example.org", "first-last@host.example"),
+        ("bounce+first.last==a==host.example==news@lists.example.org", "first.last@host.example"),
+        ("bounce+reader==a==host.example==news==r@lists.example.org", "reader@host.example"),
+        # wrapped by a forwarder, or signed on the way out
+        ("prvs=0123abcdef=bounces+reader=host.example@example.org", "reader@host.example"),
+        (
+            "SRS0=ab12=XY=example.org=bounces+reader=host.example@f.example.net",
+            "reader@host.example",
+        ),
         # where the recipient's name begins is not certain
         ("a-b-reader=host.example@example.org", None),
         ("owner-list-reader=host.example@example.org", None),

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from bounced.decode import decode
 from bounced.message import read
-from bounced.trust import Key, find, make, owner, unwrapped, verify
+from bounced.smtp import unwrapped
+from bounced.trust import Key, find, make, owner, verify
 
 OLD = Key("a", b"an old secret of 16 bytes or more")
 NEW = Key("b", b"a new secret of 16 bytes or more!")
@@ -144,6 +145,7 @@ def test_an_id_that_would_not_survive_the_journey_is_refused(name: str) -> None:
             "ann@example.com",
         ),
         ("SRS0=H=T=example.com=prvs=0123abcdef=ann@f.example.net", "ann@example.com"),
+        ("box+SRS=Ab12=XY=example.com=ann@forwarder.example.net", "ann@example.com"),
         ("SRS0=broken@example.net", "SRS0=broken@example.net"),
         ("prvs=nothex0000=ann@example.com", "prvs=nothex0000=ann@example.com"),
     ],

@@ -80,9 +80,10 @@ class Ledger:
 
         With `migrate` None a SQLite database is created or upgraded by itself (`upgraded` says
         from what to what); others raise LedgerOutdated. A schema of a later version raises
-        LedgerTooNew. `never_suppress` holds addresses and domains (`example.com` or
-        `@example.com`). `rules_version` is stored with every judgement (None: that of the
-        built-in books). `keys` is asked for the keys of tokens when a mailbox is visited first.
+        LedgerTooNew. `never_suppress` holds addresses, domains (`example.com` or
+        `@example.com`) and roles at any domain (`abuse@`). `rules_version` is stored with every
+        judgement (None: that of the built-in books). `keys` is asked for the keys of
+        tokens when a mailbox is visited first.
         """
         database = Database(url)
         policy = policy or Policy()
@@ -387,8 +388,10 @@ class Ledger:
 
 
 def _spared(name: str) -> str:
-    """A domain as `example.com`, an address as look-ups fold it."""
+    """A domain as `example.com`, a role as `abuse@`, an address as look-ups fold it."""
     name = name.strip()
+    if name.endswith("@") and name.count("@") == 1:
+        return folded(name)
     if "@" in name.lstrip("@"):
         return folded(name)
     return canonical(f"x@{name.lstrip('@')}").partition("@")[2]

@@ -45,7 +45,7 @@ LEFT_OUT = frozenset({"held", "discarded"})
 class Judge:
     """What stays the same for every address: the policy and whom it must never suppress.
 
-    `never_suppress` holds addresses, folded, and domains.
+    `never_suppress` holds addresses, folded, domains, and roles at any domain (`abuse@`).
     """
 
     policy: Policy
@@ -71,8 +71,9 @@ class Judge:
     def spares(self, whose: str) -> str | None:
         """The entry of never_suppress that names the address or its domain."""
         matched = folded(whose)
-        domain = matched.rpartition("@")[2]
-        return next((name for name in (matched, domain) if name in self.never_suppress), None)
+        local, _, domain = matched.rpartition("@")
+        names = (matched, domain, f"{local}@")
+        return next((name for name in names if name in self.never_suppress), None)
 
     def _spared(self, whose: str, found: Standing) -> Standing:
         by = self.spares(whose)

@@ -180,6 +180,12 @@ def test_without_subscribers_the_share_is_of_the_addresses_on_record(url: str) -
         assert synced(ledger, many).held == 7
 
 
+def test_a_role_may_be_spared_at_every_domain(url: str) -> None:
+    with opened(url, never_suppress=["Abuse@"]) as ledger:
+        synced(ledger, [reading(1, "abuse@example.com"), reading(2, "abuser@example.com")])
+        assert on_the_list(ledger) == ["abuser@example.com"]
+
+
 def test_an_address_that_never_suppress_names_is_concluded_but_not_suppressed(url: str) -> None:
     spared = ("@Example.org", "vip@example.com")
     with opened(url, never_suppress=spared, brake=Brake(share=0, floor=0)) as ledger:

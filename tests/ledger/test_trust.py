@@ -73,6 +73,17 @@ def test_a_token_that_is_not_right_proves_nothing(url: str, forgery: str) -> Non
         assert on_the_list(ledger) == []
 
 
+def test_a_true_bounce_that_is_replayed_a_month_later_does_not_undo_a_release(url: str) -> None:
+    with opened_with_keys(url) as ledger:
+        envelope = arrived_at("ann@example.com")
+        synced(ledger, [told(1, "ann@example.com", envelope=envelope)])
+        ledger.release(["ann@example.com"], by="eve", note="", at=day(1))
+        late = replace(told(2, "ann@example.com", envelope=envelope), received_at=day(32))
+        synced(ledger, [late])
+        assert on_the_list(ledger, on=33) == []
+        assert trust_of(ledger, "ann@example.com") == [("verified", True), ("claimed", False)]
+
+
 def test_a_forged_delivery_does_not_release_anybody(url: str) -> None:
     with opened_with_keys(url) as ledger:
         synced(ledger, [told(1, "ann@example.com", envelope=arrived_at("ann@example.com"))])
