@@ -36,10 +36,11 @@ _RETURNED_TYPES: Final = (
 def cut(text: str) -> tuple[str, str]:
     """A text divided into what the server said and the mail it returns (possibly empty).
 
-    A border at the very top is no border: something must have been said before it.
+    A border at the very top is no border: something must have been said before it. Nor is a
+    list of fields that the notice sets apart by indenting it, to go on at the margin behind it.
     """
     starts = (
-        next((m.start() for m in border.finditer(text) if text[: m.start()].strip()), len(text))
+        next((at for at in map(_start, border.finditer(text)) if _divides(text, at)), len(text))
         for border in (
             pattern("border", begins=_RULED),
             pattern("returned_header", begins=_INDENTED),
@@ -47,6 +48,20 @@ def cut(text: str) -> tuple[str, str]:
     )
     at = min(starts)
     return text[:at], text[at:]
+
+
+def _start(found: re.Match[str]) -> int:
+    return found.start()
+
+
+# the rest of an indented paragraph, and then a line at the margin
+_SET_APART: Final = re.compile(
+    r"^(?:[ \t]++\S[^\n]*+\n){1,30}+(?:[ \t]*+\n)++(?=[^\s>\-=_*#])", re.MULTILINE
+)
+
+
+def _divides(text: str, at: int) -> bool:
+    return bool(text[:at].strip()) and _SET_APART.match(text, at) is None
 
 
 def returned_part(message: Message) -> Part | None:

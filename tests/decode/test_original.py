@@ -41,6 +41,7 @@ def test_what_was_said_ends_at_the_border(border: str) -> None:
         "Original message was lost.\n",
         "** A WARNING **\n\nThe original message was received at Mon\n<a@example.com>\n",
         "Sorry.\nNothing else.\n",
+        "You sent this:\n\n  Message-ID: <n1@example.org>\n  To: a@example.com\n\nIt failed:\n\n  Recipient: a@example.com\n",
         "",
     ],
 )
