@@ -1,33 +1,18 @@
 """A folder on an IMAP server, worked on so that no letter is lost, doubled or mistaken for another.
 
-IMAPClient is the library and this its only door; how it can fail is sorted in `trouble`, and
-what it may take is bounded in `wire`. UIDs go out as lists of integers and nothing that was
-read in a letter ever becomes part of a command.
+How the server is talked to, and what ends a conversation, is the business of `session`.
 """
 
 from __future__ import annotations
 
-import ipaddress
 import logging
-import math
 import re
-import select
-import ssl
 import time
-from contextlib import contextmanager, suppress
-from dataclasses import replace
-from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
-from imapclient import IMAPClient, SocketTimeout
-from imapclient.exceptions import ProtocolError
-from imapclient.response_parser import parse_fetch_response
-
-from bounced import __version__
 from bounced.mailbox import (
     Census,
-    MailboxCredentials,
     MailboxError,
     MailboxProtocol,
     MailboxSettings,
@@ -35,13 +20,15 @@ from bounced.mailbox import (
 )
 from bounced.mailbox.providers import provider_of
 from bounced.mailbox.records import Record, accept
-from bounced.mailbox.trouble import BUSY_CODES, LOGIN_KEYS, TLS_CHOICES, Scene, response_code, sort
-from bounced.mailbox.wire import MIB, Connection, Cutter, Limits
+from bounced.mailbox.session import Client, RefusedError, Session, parse_fetch, unless_refused
+from bounced.mailbox.trouble import BUSY_CODES, Scene, response_code
+from bounced.mailbox.wire import MIB, Limits
 from bounced.model import Destination, Letter
 from bounced.text import safe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
+    from contextlib import AbstractContextManager
 
     from bounced.mailbox.oauth2 import TokenSource
 
@@ -51,138 +38,6 @@ log = logging.getLogger(__name__)
 # \Seen and \Flagged it may decide which letters wait.
 DONE: Final = "$BouncedDone"
 _HIGHEST_UID: Final = 2**32 - 1
-# A token that runs out within so many seconds is not waited for.
-RENEWAL: Final = 300.0
-
-_parse = partial(parse_fetch_response, normalise_times=False, uid_is_key=False)
-
-
-class RefusedError(Exception):
-    """The server answered NO; the connection is well and nothing else is wrong."""
-
-    def __init__(self, said: str) -> None:
-        super().__init__(said)
-        self.code = response_code(said)
-
-
-class _TokenRefused(MailboxCredentials):
-    """The server did not accept an access token that should be good."""
-
-
-class _Client(IMAPClient):  # type: ignore[misc] # imapclient carries no types
-    """IMAPClient on a bounded connection, with UID commands whose replies are read strictly."""
-
-    _imap: Connection
-
-    def __init__(
-        self,
-        address: tuple[str, int],
-        limits: Limits,
-        cutter: Cutter,
-        context: ssl.SSLContext | None,
-    ) -> None:
-        self._made_of = (address, limits, cutter, context)
-        timeout = SocketTimeout(limits.connect, limits.read)
-        super().__init__(*address, ssl=context is not None, timeout=timeout)
-        # IMAPClient makes imaplib write the repr of every literal to a log nobody reads
-        self._imap.debug = 0
-        self.normalise_times = False
-
-    def _create_IMAP4(self) -> Connection:  # noqa: N802 - IMAPClient's hook
-        return Connection(*self._made_of)
-
-    @property
-    def preauthenticated(self) -> bool:
-        return self._imap.state != "NONAUTH"
-
-    def prepare(self, size: int = MIB, *, patience: float | None = None) -> None:
-        """Before a command: the budget of its reply, and no leftovers of earlier ones."""
-        self._imap.allow(size)
-        self._imap.forget()
-        if patience is not None:
-            self._imap.sock.settimeout(patience)
-
-    def start_tls(self, context: ssl.SSLContext) -> None:
-        """STARTTLS; what was said before it is forgotten (RFC 3501, 6.2.1)."""
-        self.starttls(context)
-        self._imap.forget()
-        self.forget_capabilities()
-
-    def forget_capabilities(self) -> None:
-        self._cached_capabilities = None
-
-    def uid(self, verb: str, *args: str) -> list[Any]:
-        """One UID command; the untagged data. Raises RefusedError on NO."""
-        said, data = self._imap.uid(verb, *args)
-        if said != "OK":
-            raise RefusedError(
-                b" ".join(part for part in data if isinstance(part, bytes)).decode(
-                    "ascii", "replace"
-                )
-            )
-        return data
-
-    def authenticate(self, mechanism: str, answer: str, acknowledgement: bytes) -> str | None:
-        """One SASL exchange; None, or what the server said when it refused.
-
-        A refusal comes as a second challenge, which has to be acknowledged before the NO
-        (RFC 7628, 3.2.3).
-        """
-        heard: list[bytes] = []
-
-        def respond(challenge: bytes) -> bytes:
-            heard.append(challenge)
-            return answer.encode() if len(heard) == 1 else acknowledgement
-
-        try:
-            self._imap.authenticate(mechanism, respond)
-        except self.AbortError:
-            raise
-        except self.Error as problem:
-            if response_code(str(problem)) in BUSY_CODES:
-                raise
-            why = b" ".join(heard[1:]).decode("utf-8", "replace")
-            return f"{why} {problem}".strip()
-        return None
-
-    def begin_idle(self) -> bytes:
-        """Ask to be told of news; the command's tag. Raises IMAPClient.Error when refused."""
-        imap = self._imap
-        tag: bytes = imap._command("IDLE")  # noqa: SLF001 - imaplib has no word for it before 3.14
-        while imap._get_response():  # noqa: SLF001 - None is the continuation
-            if imap.tagged_commands.get(tag):
-                raise self.Error(f"IDLE command error: {imap.tagged_commands.pop(tag)}")
-        return tag
-
-    def speaks(self, seconds: float) -> bool:
-        """Whether there is something to read before the time is over."""
-        return self._imap.has_more() or bool(select.select([self._imap.sock], [], [], seconds)[0])
-
-    def end_idle(self, tag: bytes) -> None:
-        self._imap.send(b"DONE\r\n")
-        self._imap._command_complete("IDLE", tag)  # noqa: SLF001
-
-    def told_of_letters(self) -> bool:
-        return "EXISTS" in self._imap.untagged_responses
-
-    def uid_validity(self) -> int | None:
-        """What the last reply said of UIDVALIDITY; None when it said nothing."""
-        heard = self._imap.untagged_responses.get("UIDVALIDITY")
-        return int(heard[-1]) if heard and isinstance(heard[-1], bytes) else None
-
-    def copied(self) -> str | None:
-        """The UIDs that COPY says it copied (RFC 4315, 3); None when it does not say."""
-        heard = self._imap.untagged_responses.get("COPYUID")
-        words = (
-            heard[-1].decode("ascii", "replace").split()
-            if heard and isinstance(heard[-1], bytes)
-            else []
-        )
-        return words[1] if len(words) == 3 else None
-
-    def quoted(self, folder: str) -> str:
-        """The folder as a command takes it: modified UTF-7, in quotes."""
-        return bytes(self._normalise_folder(folder)).decode("ascii")
 
 
 class ImapMailbox:
@@ -223,10 +78,20 @@ class ImapMailbox:
     ) -> None:
         self.name = name
         self._look_only = look_only
-        self._scene = Scene(host, port, user, password)
-        self._tokens = tokens
-        self._renew_at = math.inf
-        self._tls = tls
+        self._session = Session(
+            name,
+            host=host,
+            port=port,
+            user=user,
+            password=password,
+            tls=tls,
+            ca_file=ca_file,
+            client_certificate=client_certificate,
+            client_key=client_key,
+            allow_plaintext=allow_plaintext,
+            tokens=tokens,
+            limits=limits,
+        )
         self._folder = folder
         self._moves = archive == "move"
         self._piles = {
@@ -234,13 +99,7 @@ class ImapMailbox:
             Destination.UNRECOGNISED: unrecognised,
             Destination.QUARANTINE: quarantine,
         }
-        self._ca_file = ca_file
-        self._own_certificate = (client_certificate, client_key)
-        self._plaintext_allowed = allow_plaintext or _is_loopback(host)
         self._limits = limits
-        self._connection: _Client | None = None
-        self._cutter = Cutter()
-        self._interrupted = False
         self._validity = 0
         self._exists = 0
         self._keywords = False
@@ -258,17 +117,8 @@ class ImapMailbox:
         readable, no TLS), MailboxTemporary (away, busy) and MailboxProtocol (RFC 3501 requires a
         UIDVALIDITY of at least 1; without one no UID means anything).
         """
-        self.close()
-        self._refuse_unsafe_settings()
-        try:
-            self._enter(fresh=False)
-        except _TokenRefused:
-            self._enter(fresh=True)  # a token may be revoked before its time
-        with self._doing("introducing ourselves"):
-            # before SELECT: NetEase (163, 126) and QQ refuse a client that has not said its name
-            if self._client.has_capability("ID"):
-                with _unless_refused("ID", self.name):
-                    self._client.id_({"name": "bounced", "version": __version__})
+        self._refuse_strange_folders()
+        self._session.begin()
         with self._doing("looking at the folders"):
             self._name_folders(self._client)
             if self._client.has_capability("X-GM-EXT-1"):
@@ -278,31 +128,17 @@ class ImapMailbox:
                 self._ensure(self._names[pile])
         return self._select(self._names[self._folder])
 
-    def _enter(self, *, fresh: bool) -> None:
-        """Connect and log in; the token is had first, before anybody waits for us."""
-        if self._tokens is not None:
-            token = self._tokens.token(fresh=fresh)
-            self._scene = replace(self._scene, password=token.value)
-            lasts = max(0.0, token.lasts)
-            self._renew_at = time.monotonic() + max(lasts / 2, lasts - RENEWAL)
-        with self._doing("connecting"):
-            self._connection = _Client(
-                (self._scene.host, self._scene.port),
-                self._limits,
-                self._cutter,
-                self._context() if self._tls == "implicit" else None,
-            )
-            self._secure(self._connection)
-        with self._doing("logging in"):
-            if self._tokens is not None:
-                self._log_in_by_token(self._client)
-            else:
-                self._log_in(self._client)
-            self._client.forget_capabilities()
+    def _refuse_strange_folders(self) -> None:
+        for folder in (self._folder, *self._piles.values()):
+            if not folder.strip("/") or re.search(r"[\x00-\x1f\x7f%*]", folder):
+                raise MailboxSettings(
+                    f'"{safe(folder)}" cannot be the name of a folder.',
+                    "Choose another in the configuration, without control characters, % and *.",
+                )
 
     def _stay_logged_in(self) -> None:
         """Begin the session anew before the token runs out; UIDs stay what they were."""
-        if time.monotonic() < self._renew_at:
+        if not self._session.has_to_be_renewed:
             return
         log.info("renewing the session mailbox=%s", self.name)
         validity = self._validity
@@ -311,179 +147,26 @@ class ImapMailbox:
 
     def close(self) -> None:
         """LOGOUT with little patience, then hang up; never raises."""
-        client = self._connection
-        if client is None:
-            return
-        try:
-            client.prepare(patience=self._limits.farewell)
-            with self._cutter.within(self._limits.farewell):
-                client.logout()
-        except Exception as problem:  # noqa: BLE001 - all work is done; there is nobody to tell
-            log.debug("logout failed mailbox=%s problem=%s", self.name, type(problem).__name__)
-        finally:
-            self._hang_up()
+        self._session.close()
 
     def interrupt(self) -> None:
         """From another thread: whatever is waited for ends at once, in MailboxTemporary."""
-        self._interrupted = True
-        self._cutter.cut()
+        self._session.interrupt()
 
     @property
-    def _client(self) -> _Client:
-        if self._connection is None:
-            raise MailboxTemporary(f"There is no connection to {self._scene.server} any more.")
-        return self._connection
+    def _client(self) -> Client:
+        return self._session.client
 
-    def _hang_up(self) -> None:
-        client, self._connection = self._connection, None
-        if client is not None:
-            with suppress(Exception):
-                client.shutdown()
-        self._cutter.close()
-        self._cutter = Cutter()
+    @property
+    def _scene(self) -> Scene:
+        return self._session.scene
 
-    @contextmanager
-    def _doing(self, what: str, size: int = MIB) -> Iterator[None]:
-        """One step in conversation: bounded, its troubles sorted, and hung up on after any."""
-        scene = Scene(
-            self._scene.host, self._scene.port, self._scene.user, self._scene.password, what
-        )
-        cutter = self._cutter
-        if self._connection is not None:
-            self._connection.prepare(size)
-        try:
-            with cutter.within(self._limits.command):
-                yield
-        except RefusedError:
-            raise
-        except Exception as problem:  # noqa: BLE001 - sorted, never swallowed
-            if self._interrupted:
-                self._hang_up()
-                raise MailboxTemporary(f"Interrupted, as asked, while {what}.") from None
-            late = self._limits.command if cutter.fired else None
-            unreadable = isinstance(problem, ProtocolError)
-            sorted_out = sort(ValueError(str(problem)) if unreadable else problem, scene, late=late)
-            self._hang_up()
-            # the cause may quote the server, and the server the password
-            raise sorted_out from None
-        except BaseException:
-            self._hang_up()
-            raise
-
-    def _refuse_unsafe_settings(self) -> None:
-        if self._tls == "none" and not self._plaintext_allowed:
-            raise MailboxSettings(
-                f"{self._scene.server} would be talked to unencrypted, so no password was sent.",
-                f"{TLS_CHOICES} If you trust the network between: allow_plaintext = true.",
-            )
-        for folder in (self._folder, *self._piles.values()):
-            if not folder.strip("/") or re.search(r"[\x00-\x1f\x7f%*]", folder):
-                raise MailboxSettings(
-                    f'"{safe(folder)}" cannot be the name of a folder.',
-                    "Choose another in the configuration, without control characters, % and *.",
-                )
-        by_token = self._tokens is not None
-        for secret in (self._scene.user, "token" if by_token else self._scene.password):
-            if not secret or re.search(r"[\r\n\0]", secret):
-                raise MailboxCredentials(
-                    "The user name or the password is empty or holds a line end.",
-                    LOGIN_KEYS,
-                )
-
-    def _context(self) -> ssl.SSLContext:
-        context = self._trusting()
-        certificate, key = self._own_certificate
-        if certificate is not None:
-            try:
-                # a key behind a passphrase must not make the program ask for it
-                context.load_cert_chain(certificate, key, password=lambda: b"")
-            except (OSError, ssl.SSLError) as problem:
-                reason = getattr(problem, "strerror", None) or "not a certificate with its key"
-                raise MailboxSettings(
-                    f'client_certificate = "{safe(certificate)}" cannot be used ({safe(reason)}).',
-                    "Name readable PEM files, the key without a passphrase.",
-                ) from None
-        return context
-
-    def _trusting(self) -> ssl.SSLContext:
-        if self._ca_file is None:
-            return ssl.create_default_context()
-        try:
-            context = ssl.create_default_context(cafile=self._ca_file)
-        except (OSError, ssl.SSLError) as problem:
-            reason = getattr(problem, "strerror", None) or "not a certificate in PEM form"
-            raise MailboxSettings(
-                f'The file ca_file = "{safe(self._ca_file)}" cannot be used ({safe(reason)}).',
-                "Name a readable file with the certificate of the authority in PEM form.",
-            ) from None
-        # whoever names the server's own certificate here means to trust exactly that one
-        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
-        return context
-
-    def _secure(self, client: _Client) -> None:
-        """Before the password: TLS where it was asked for, and no account we did not ask for."""
-        if client.preauthenticated:
-            raise MailboxProtocol(
-                f"{self._scene.server} says we are logged in already, and does not say as whom."
-            )
-        if self._tls != "starttls":
-            return
-        if not client.has_capability("STARTTLS"):
-            raise MailboxSettings(
-                f"{self._scene.server} does not offer STARTTLS, so no password was sent.",
-                f"{TLS_CHOICES} If it used to offer it, somebody between may be hiding it.",
-            )
-        client.start_tls(self._context())
-
-    def _log_in(self, client: _Client) -> None:
-        user, password = self._scene.user, self._scene.password
-        can_plain = client.has_capability("AUTH=PLAIN")
-        disabled = client.has_capability("LOGINDISABLED")
-        if disabled and not can_plain:
-            raise MailboxSettings(
-                f"{self._scene.server} takes no password on this connection.", TLS_CHOICES
-            )
-        # LOGIN carries ASCII only, and imaplib does not quote the user
-        if can_plain and (
-            disabled or not password.isascii() or not re.fullmatch(r"[\w.@+=/-]+", user, re.ASCII)
-        ):
-            client.plain_login(user, password)
-        elif not (user + password).isascii():
-            raise MailboxCredentials(
-                f"{self._scene.server} takes no characters beyond ASCII in user and password.",
-                "Give this account a password of plain letters, digits and signs.",
-            )
-        else:
-            client.login(
-                user if re.fullmatch(r"[\w.@+=/-]+", user, re.ASCII) else _quote(user), password
-            )
-
-    def _log_in_by_token(self, client: _Client) -> None:
-        """XOAUTH2 (Google, Microsoft) where the server has it, else OAUTHBEARER (RFC 7628)."""
-        user, token = self._scene.user, self._scene.password
-        if client.has_capability("AUTH=XOAUTH2"):
-            said = client.authenticate("XOAUTH2", f"user={user}\1auth=Bearer {token}\1\1", b"")
-        elif client.has_capability("AUTH=OAUTHBEARER"):
-            name = user.replace("=", "=3D").replace(",", "=2C")
-            said = client.authenticate(
-                "OAUTHBEARER", f"n,a={name},\1auth=Bearer {token}\1\1", b"\1"
-            )
-        else:
-            raise MailboxSettings(
-                f"{self._scene.server} takes no OAuth2 tokens on this connection.",
-                "Give this mailbox a password instead of [mailbox.oauth2].",
-            )
-        if said is not None:
-            raise _TokenRefused(
-                f"{self._scene.server} did not accept the token of {safe(user)}: "
-                f"{self._scene.quote(said)}.",
-                "See that user is the mailbox's own address and that the account may use IMAP. "
-                "To log in anew: bounced login (the mailbox's name)",
-            )
+    def _doing(self, what: str, size: int = MIB) -> AbstractContextManager[None]:
+        return self._session.doing(what, size)
 
     # -- folders
 
-    def _name_folders(self, client: _Client) -> None:
+    def _name_folders(self, client: Client) -> None:
         prefix, delimiter, known = "", "/", [""]
         if client.has_capability("NAMESPACE"):
             spaces = client.namespace()
@@ -503,7 +186,7 @@ class ImapMailbox:
             for name in (self._folder, *self._piles.values())
         }
 
-    def _special(self, client: _Client, mark: str) -> str:
+    def _special(self, client: Client, mark: str) -> str:
         r"""The folder that the server marks so (`\\Junk`; RFC 6154), or its provider calls so."""
         found = client.find_special_folder(mark.encode("ascii", "replace"))
         known = provider_of(self._scene.host)
@@ -516,7 +199,7 @@ class ImapMailbox:
             )
         return str(found)
 
-    def _see_what_gmail_can(self, client: _Client) -> None:
+    def _see_what_gmail_can(self, client: Client) -> None:
         r"""Folders of Gmail are labels, so only MOVE takes a letter out of one for certain.
 
         What `\\Deleted` and EXPUNGE do there is the account's own setting, deletion included; and
@@ -563,7 +246,7 @@ class ImapMailbox:
                     "Make it in a mail program, or name other ones in the configuration.",
                 ) from None
         client.prepare()
-        with _unless_refused("SUBSCRIBE", self.name):
+        with unless_refused("SUBSCRIBE", self.name):
             client.subscribe_folder(folder)  # so that mail programs show it
 
     def _select(self, folder: str) -> int:
@@ -724,7 +407,7 @@ class ImapMailbox:
                 refusal = self._scene.quote(no)
             else:
                 self._see_same_folder()
-                return accept(data, frozenset(uids), self._scene.server, _parse)
+                return accept(data, frozenset(uids), self._scene.server, parse_fetch)
         if len(uids) == 1:
             log.warning("letter refused mailbox=%s uid=%d said=%s", self.name, uids[0], refusal)
             return {}
@@ -757,7 +440,7 @@ class ImapMailbox:
         with self._doing("beginning to wait for news"):
             tag = self._client.begin_idle()
             heard = self._client.told_of_letters()
-        end = min(time.monotonic() + self._limits.idle, self._renew_at)
+        end = min(time.monotonic() + self._limits.idle, self._session.renew_at)
         while not (heard or stop() or time.monotonic() >= end or self._client.speaks(1.0)):
             pass
         with self._doing("waiting for news"):
@@ -851,19 +534,6 @@ class ImapMailbox:
         return found & set(uids)
 
 
-@contextmanager
-def _unless_refused(command: str, mailbox: str) -> Iterator[None]:
-    """For what is only polite: the server may say NO or BAD, but not hang up."""
-    try:
-        yield
-    except IMAPClient.AbortError:
-        raise
-    except IMAPClient.Error as problem:
-        log.debug(
-            "refused mailbox=%s command=%s problem=%s", mailbox, command, type(problem).__name__
-        )
-
-
 def server_name(name: str, prefix: str, delimiter: str | None, known: Iterable[str] = ("",)) -> str:
     """A folder of the configuration as the server names it.
 
@@ -914,17 +584,3 @@ def _pieces(uids: Iterable[int], size: int) -> Iterator[list[int]]:
     rest = iter(uids)
     while piece := list(islice(rest, size)):
         yield piece
-
-
-def _quote(text: str) -> str:
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'
-
-
-def _is_loopback(host: str) -> bool:
-    if host.lower() in ("localhost", "localhost.localdomain"):
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -158,7 +158,7 @@ def test_a_folder_that_was_renumbered_meanwhile_ends_the_session(
     server.deliver("renumbered", LETTERS)
     mailbox = box(server, authority, tmp_path)
     mailbox.open()
-    mailbox._renew_at = 0.0
+    mailbox._session.renew_at = 0.0
     mailbox._validity += 1
     with pytest.raises(MailboxTemporary, match="renumbered the folder"):
         list(mailbox.fetch([1]))
