@@ -308,11 +308,15 @@ class PastEvent:
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """An operator's word that an address may be mailed again; earlier events stop counting."""
+    """An operator's word that an address may be mailed again; earlier events stop counting.
+
+    One that was taken back (`undone_at`) is as if it had never been given.
+    """
 
     at: datetime
     by: str
     note: str = ""
+    undone_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,7 @@ from bounced.cli import (
     subscribers,
     sync,
     tokens,
+    undo,
 )
 from bounced.cli.failures import Entrance
 from bounced.cli.settings import Settings, ledger_options
@@ -49,6 +50,9 @@ COMMANDS: tuple[click.Command, ...] = (
     addresses.explain,
     addresses.suppressed,
     release.release,
+    undo.decisions,
+    undo.undo,
+    undo.redo,
     clean.clean,
     holds.hold,
     replay.reclassify,

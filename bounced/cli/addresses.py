@@ -15,7 +15,7 @@ from bounced.cli.settings import Settings, ledger_options
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from bounced.ledger.rows import AddressHistory, EventFacts, SuppressedRow
+    from bounced.ledger.rows import AddressHistory, EventFacts, SuppressedRow, TransitionRow
     from bounced.model import Standing
 
 
@@ -55,14 +55,19 @@ def told(history: AddressHistory) -> Iterator[str]:
         yield from _event(event)
     for release in history.releases:
         note = f": {safe(release.note)}" if release.note else ""
-        yield f"\n{cell(release.at)}  released by {safe(release.by)}{note}"
+        back = f" (taken back {cell(release.undone_at)})" if release.undone_at else ""
+        yield f"\n{cell(release.at)}  released by {safe(release.by)}{note}{back}"
     if history.transitions:
         yield "\nChanges:"
     for change in history.transitions:
         before = _state(change.from_status, suppressed=change.from_suppressed)
         after = _state(change.to_status, suppressed=change.to_suppressed)
-        yield f"  {cell(change.at)}  {before} -> {after}, by {safe(change.actor)}"
+        yield f"  {cell(change.at)}  {before} -> {after}, by {safe(change.actor)}{_decided(change)}"
         yield f"    {safe(change.because)}"
+
+
+def _decided(change: TransitionRow) -> str:
+    return f" (decision {change.decision_id})" if change.decision_id is not None else ""
 
 
 def _state(status: str, *, suppressed: bool) -> str:

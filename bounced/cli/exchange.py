@@ -17,7 +17,7 @@ from typing import IO, TYPE_CHECKING, Any, Final
 import click
 
 from bounced.cli.moments import moment_option
-from bounced.cli.settings import Settings, ledger_options, say
+from bounced.cli.settings import Settings, ledger_options, operator, say
 from bounced.cli.subscribers import ADDRESS_COLUMNS, is_address
 from bounced.text import safe
 
@@ -83,7 +83,7 @@ def import_file(
         listing = Listing(file, source, complaints=complaints, since=since)
         with context.ensure_object(Settings).ledger(create=True) as ledger:
             by = Source(source, SERVICES[source].title)
-            told = adopt(ledger, by, listing.rows(), owner=owner(), at=now)
+            told = adopt(ledger, by, listing.rows(), owner=owner(), at=now, by=operator())
     _tell(context, listing, told)
 
 

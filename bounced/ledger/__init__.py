@@ -12,6 +12,7 @@ from bounced.ledger.errors import (
 from bounced.ledger.rows import (
     AddressHistory,
     Clearance,
+    DecisionRow,
     EventFacts,
     EventRow,
     HoldRow,
@@ -21,6 +22,7 @@ from bounced.ledger.rows import (
     SuppressedRow,
     TransitionRow,
     UndeterminedRow,
+    Undone,
 )
 from bounced.ledger.selection import Selection
 
@@ -28,6 +30,7 @@ __all__ = [
     "AddressHistory",
     "Adopted",
     "Clearance",
+    "DecisionRow",
     "EventFacts",
     "EventRow",
     "Hearsay",
@@ -46,5 +49,6 @@ __all__ = [
     "SuppressedRow",
     "TransitionRow",
     "UndeterminedRow",
+    "Undone",
     "adopt",
 ]

@@ -72,13 +72,19 @@ class Adopted:
     held: int = 0
 
 
-def adopt(
-    ledger: Ledger, source: Source, rows: Iterable[Hearsay], *, owner: str, at: datetime
+def adopt(  # noqa: PLR0913 - whose list, and whose word
+    ledger: Ledger,
+    source: Source,
+    rows: Iterable[Hearsay],
+    *,
+    owner: str,
+    at: datetime,
+    by: str = "import",
 ) -> Adopted | None:
     """Take over a list. None where another import from this source is going on.
 
     The same line again is no news, even with another date: an address that was released here
-    stays so.
+    stays so. It is a decision of `by`, and can be undone.
     """
     visit = ledger.begin(f"{IMPORTED}{source.word}", owner=owner, at=at)
     if visit is None:
@@ -92,6 +98,9 @@ def adopt(
             readings = [_reading(uid + n, one, source, at) for n, one in enumerate(some, 1)]
             uid += len(some)
             _record(ledger, visit, readings, told, at)
+        if told.new:
+            subject = f"{told.new} addresses from {source.title}"
+            ledger.note_import(visit, by=by, at=at, subject=subject)
         error = None
     finally:
         ledger.end(visit, at=at, error=error)

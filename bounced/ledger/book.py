@@ -9,6 +9,7 @@ from sqlalchemy import delete, func, select, tuple_, update
 
 from bounced.ledger import (
     clearance,
+    decisions,
     facts,
     reading,
     rehearsal,
@@ -36,12 +37,14 @@ if TYPE_CHECKING:
     from bounced.ledger.rows import (
         AddressHistory,
         Clearance,
+        DecisionRow,
         EventRow,
         HoldRow,
         MailboxRow,
         Replay,
         SuppressedRow,
         UndeterminedRow,
+        Undone,
     )
     from bounced.ledger.selection import Selection
     from bounced.model import Destination, Reading, Recorded, Rehearsed, Visit
@@ -182,7 +185,13 @@ class Ledger:
             waiting = select(func.count()).where(newly_suppressed.c.run_id == run_id)
             count = connection.execute(waiting).scalar_one()
             visits.forget_newly_suppressed(connection, run_id)
-            occasion = standings.Occasion(at, by, run_id)
+            occasion = decisions.note(
+                connection,
+                "accept" if accept else "discard",
+                standings.Occasion(at, by, run_id),
+                run_without="held",
+                run_with=state,
+            )
             everyone = standings.addresses_of_run(connection, run_id)
             standings.settle(connection, self._judge, occasion, everyone)
             return count
@@ -216,11 +225,14 @@ class Ledger:
         many were suppressed and are not any more. Addresses not on record are passed over.
         """
         ended = 0
+        occasion = standings.Occasion(at, by)
         with self._database.writing() as connection:
             for some in chunks(dict.fromkeys(folded(given) for given in addresses)):
                 known = select(address_table.c.address).where(address_table.c.folded.in_(some))
                 rows = list(connection.execute(known).scalars())
-                ended += self._release(connection, rows, by, note, at)
+                subject = ", ".join(addresses)
+                occasion, more = self._release(connection, rows, occasion, note, subject)
+                ended += more
         return ended
 
     def release_selected(
@@ -228,10 +240,13 @@ class Ledger:
     ) -> Iterator[int]:
         """Release whoever is suppressed and fits; a transaction and a count for each piece."""
         last = ""
+        occasion = standings.Occasion(at, by)
         while True:
             with self._database.writing() as connection:
                 rows = selection.page(connection, chosen, at, last)
-                ended = self._release(connection, rows, by, note, at)
+                occasion, ended = self._release(
+                    connection, rows, occasion, note, chosen.described()
+                )
             if not rows:
                 return
             yield ended
@@ -242,13 +257,46 @@ class Ledger:
         return selection.rows(self._database, chosen, at)
 
     def _release(
-        self, connection: Connection, addresses: Sequence[str], by: str, note: str, at: datetime
-    ) -> int:
+        self,
+        connection: Connection,
+        addresses: Sequence[str],
+        occasion: standings.Occasion,
+        note: str,
+        subject: str,
+    ) -> tuple[standings.Occasion, int]:
+        """Release some: the occasion, with its decision, and how many suppressions ended."""
         if not addresses:
-            return 0
-        rows = [{"address": whose, "at": at, "by": by, "note": note} for whose in addresses]
-        connection.execute(release.insert(), rows)
-        return standings.settle(connection, self._judge, standings.Occasion(at, by), addresses)[1]
+            return occasion, 0
+        if occasion.decision_id is None:
+            about = facts.clean(subject, facts.TEXT_LIMIT)
+            occasion = decisions.note(connection, "release", occasion, subject=about, note=note)
+        said = {"at": occasion.at, "by": occasion.actor, "note": note}
+        said["decision_id"] = occasion.decision_id
+        connection.execute(release.insert(), [{"address": whose, **said} for whose in addresses])
+        return occasion, standings.settle(connection, self._judge, occasion, addresses)[1]
+
+    def decisions(self, limit: int = 50) -> Sequence[DecisionRow]:
+        """What operators decided last, newest first."""
+        with self._database.reading() as connection:
+            return decisions.listed(connection, limit)
+
+    def undo(
+        self, number: int, *, by: str, at: datetime, note: str = "", again: bool = False
+    ) -> Undone:
+        """Take a decision back (`again`: put one back into force); the standings follow.
+
+        Raises LedgerError where there is no such decision, or a later one is in the way.
+        """
+        occasion = standings.Occasion(at, by)
+        with self._database.writing() as connection:
+            return decisions.undo(connection, self._judge, number, occasion, note, again=again)
+
+    def note_import(self, visit: Visit, *, by: str, at: datetime, subject: str) -> None:
+        """Write an import down as a decision, so that it can be taken back."""
+        occasion = standings.Occasion(at, by, visit.run_id)
+        states = {"run_without": "discarded", "run_with": "done"}
+        with self._database.writing() as connection:
+            decisions.note(connection, "import", occasion, subject=subject, **states)
 
     def import_subscribers(self, rows: Iterable[tuple[str, str]], *, at: datetime) -> int:
         """Add (address, list) pairs; those there already are left alone. Returns the new ones."""

@@ -5,6 +5,7 @@ Lists that may be long are streamed: a million rows cost no more memory than a t
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ from bounced.ledger.rows import (
 from bounced.ledger.standings import LEFT_OUT
 from bounced.ledger.tables import (
     address,
+    decision,
     event,
     judgement,
     mailbox,
@@ -230,12 +232,16 @@ _CONCLUSIONS = (
 def _transitions(connection: Connection, whose: str) -> Iterator[TransitionRow]:
     columns = [transition.c[name] for name in TransitionRow.__dataclass_fields__]
     query = select(*columns).where(transition.c.address == whose).order_by(transition.c.id)
-    for row in connection.execute(query):
-        yield TransitionRow(*row)
+    for row in connection.execute(query).mappings():
+        yield TransitionRow(**{**row, "events": tuple(json.loads(row["events"]))})
 
 
 def _releases(connection: Connection, whose: str) -> Iterator[Release]:
-    query = select(release.c.at, release.c.by, release.c.note).where(release.c.address == whose)
+    query = (
+        select(release.c.at, release.c.by, release.c.note, decision.c.undone_at)
+        .outerjoin(decision, decision.c.id == release.c.decision_id)
+        .where(release.c.address == whose)
+    )
     for row in connection.execute(query.order_by(release.c.id)):
         yield Release(*row)
 

@@ -10,12 +10,12 @@ from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import bindparam, func, select, update
+from sqlalchemy import bindparam, func, literal, select, update
 
-from bounced.ledger import facts, standings
-from bounced.ledger.engine import CHUNK
+from bounced.ledger import decisions, facts, standings
+from bounced.ledger.engine import CHUNK, chunks
 from bounced.ledger.rows import Replay, StandingChange
-from bounced.ledger.tables import address, event, judgement, message
+from bounced.ledger.tables import address, event, judgement, message, replaced_judgement
 from bounced.model import Kind, Report, Status
 
 if TYPE_CHECKING:
@@ -29,9 +29,6 @@ if TYPE_CHECKING:
     from bounced.model import RecipientReport, Standing, Verdict
 
     Classify = Callable[[RecipientReport, Report], Verdict]
-
-# The states of runs whose count of newly suppressed addresses may still be asked for.
-UNDECIDED = ("open", "failed", "held")
 
 
 def reclassified(
@@ -71,10 +68,14 @@ def reclassify(  # noqa: PLR0913, PLR0917 - what is judged, by what, and on whos
             verdicts, told = _judged_again(connection, classify, some, since)
             _put(verdicts, histories)
             changes = tuple(_against_rows(judge, histories, occasion.at))
+            if verdicts and occasion.decision_id is None:
+                since_words = "" if since is None else f"since {since:%Y-%m-%d}"
+                occasion = decisions.note(connection, "reclassify", occasion, subject=since_words)
+            _keep_replaced(connection, verdicts, occasion)
             _write(connection, verdicts, rules_version, occasion.at)
             _put_version(verdicts, histories, rules_version)
             standings.write(connection, judge, occasion, histories)
-            _count_again(connection, judge, histories, occasion.at)
+            standings.count_again(connection, judge, histories, occasion.at)
         if some:
             yield Replay(len(some), changes, *told)
         last = some[-1] if some else None
@@ -120,7 +121,11 @@ def _judged_again(
 ) -> tuple[dict[int, Verdict], tuple[int, Mapping[tuple[str, str], int]]]:
     """New verdicts by event, only where they differ; how many were judged, and by which rules."""
     query = (
-        select(event, message.c.kind.label("report_kind"), *(judgement.c[name] for name in _SAYS))
+        select(
+            event,
+            message.c.kind.label("report_kind"),
+            *(judgement.c[name] for name in decisions.JUDGED),
+        )
         .join(judgement, judgement.c.event_id == event.c.id)
         .join(message, message.c.id == event.c.message_id)
         .where(event.c.address.in_(addresses))
@@ -141,11 +146,8 @@ def _judged_again(
     return verdicts, (judged, rules)
 
 
-_SAYS = ("outcome", "reason", "fault", "confidence", "rule", "because")
-
-
 def _differs(verdict: Verdict, row: RowMapping) -> bool:
-    return any(getattr(verdict, name) != row[name] for name in _SAYS)
+    return any(getattr(verdict, name) != row[name] for name in decisions.JUDGED)
 
 
 def _put(verdicts: Mapping[int, Verdict], histories: Mapping[str, History]) -> None:
@@ -179,6 +181,18 @@ def _put_version(
         ]
 
 
+def _keep_replaced(
+    connection: Connection, verdicts: Mapping[int, Verdict], occasion: Occasion
+) -> None:
+    """Keep the judgements that give way, so that the decision can be taken back."""
+    names = ["event_id", *decisions.VERSIONED]
+    for some in chunks(verdicts):
+        query = select(literal(occasion.decision_id), *(judgement.c[name] for name in names)).where(
+            judgement.c.event_id.in_(some)
+        )
+        connection.execute(replaced_judgement.insert().from_select(["decision_id", *names], query))
+
+
 def _write(
     connection: Connection, verdicts: Mapping[int, Verdict], version: str, at: datetime
 ) -> None:
@@ -190,19 +204,6 @@ def _write(
         this = update(judgement).where(judgement.c.event_id == bindparam("this"))
         names = [name for name in rows[0] if name != "this"]
         connection.execute(this.values({name: bindparam(name) for name in names}), rows)
-
-
-def _count_again(
-    connection: Connection, judge: Judge, histories: Mapping[str, History], at: datetime
-) -> None:
-    """What waiting runs would newly suppress has changed with the judgements of their events."""
-    by_run: dict[int, dict[str, History]] = {}
-    for whose, history in histories.items():
-        for entry in history.entries:
-            if entry.run_state in UNDECIDED:
-                by_run.setdefault(entry.run_id, {})[whose] = history
-    for run_id, of_run in by_run.items():
-        standings.note_newly_suppressed(connection, judge, of_run, run_id, at)
 
 
 def _against_rows(

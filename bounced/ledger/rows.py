@@ -129,6 +129,39 @@ class TransitionRow:
     actor: str
     policy_version: str
     rules_version: str | None
+    decision_id: int | None = None
+    events: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionRow:
+    """What an operator decided; `undone_at` is None while it is in force.
+
+    `what` is `release`, `accept` or `discard` (of a held run), `import`, `reclassify` or
+    `incident`; `subject` says of what, for people; `addresses` is how many standings it changed.
+    """
+
+    id: int
+    at: datetime
+    by: str
+    what: str
+    subject: str
+    note: str
+    run_id: int | None
+    undone_at: datetime | None
+    undone_by: str | None
+    undone_note: str
+    addresses: int
+
+
+@dataclass(frozen=True, slots=True)
+class Undone:
+    """A decision taken back (or into force again): suppressions that began and ended thereby."""
+
+    what: str
+    subject: str
+    suppressed: int
+    released: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import exists, or_
@@ -15,7 +16,6 @@ from bounced.smtp import folded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from datetime import datetime
 
     from sqlalchemy import ColumnElement, Connection, Select
 
@@ -42,6 +42,19 @@ class Selection:
     def empty(self) -> bool:
         """Whether it would choose everyone."""
         return all(getattr(self, part.name) in ((), None) for part in fields(self))
+
+    def described(self) -> str:
+        """What was chosen, for people: `domains example.org; since 2026-03-01`."""
+        told = ((part.name, getattr(self, part.name)) for part in fields(self))
+        return "; ".join(
+            f"{name} {_words(value)}" for name, value in told if value not in ((), None)
+        )
+
+
+def _words(value: object) -> str:
+    if isinstance(value, datetime):
+        return f"{value:%Y-%m-%d %H:%M}"
+    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def rows(database: Database, chosen: Selection, at: datetime) -> Iterator[SuppressedRow]:

@@ -6,6 +6,7 @@ counts, so that repeats, crashes and decisions about a held run cannot leave any
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from bounced.ledger.engine import chunks
 from bounced.ledger.tables import (
     address,
+    decision,
     event,
     judgement,
     newly_suppressed,
@@ -39,6 +41,8 @@ if TYPE_CHECKING:
 
 # The states of runs whose events do not count.
 LEFT_OUT = frozenset({"held", "discarded"})
+# The states of runs whose count of newly suppressed addresses may still be asked for.
+UNDECIDED = ("open", "failed", "held")
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,11 +115,12 @@ class History:
 
 @dataclass(frozen=True, slots=True)
 class Occasion:
-    """Why standings are made again: when, by whom, in which run."""
+    """Why standings are made again: when, by whom, in which run, by which decision."""
 
     at: datetime
     actor: str
     run_id: int | None = None
+    decision_id: int | None = None
 
 
 def upsert(connection: Connection, table: Table) -> PostgresqlInsert | SqliteInsert:
@@ -188,9 +193,12 @@ def load(connection: Connection, addresses: Sequence[str]) -> dict[str, History]
         past = PastEvent(number, at, *words, sure, rule)
         histories[whose].entries.append(Entry(past, run_id, state, version, trust))
     columns = (release.c.address, release.c.at, release.c.by, release.c.note)
-    for whose, at, by, note in connection.execute(
-        select(*columns).where(release.c.address.in_(addresses)).order_by(release.c.id)
-    ):
+    releases = (
+        select(*columns)
+        .outerjoin(decision, decision.c.id == release.c.decision_id)
+        .where(release.c.address.in_(addresses), decision.c.undone_at.is_(None))
+    )
+    for whose, at, by, note in connection.execute(releases.order_by(release.c.id)):
         histories[whose].releases.append(Release(at, by, note))
     for row in connection.execute(
         select(address).where(address.c.address.in_(addresses))
@@ -282,6 +290,8 @@ def _change(
         "event_id": decided,
         "run_id": occasion.run_id,
         "actor": occasion.actor,
+        "decision_id": occasion.decision_id,
+        "events": json.dumps(found.events),
         "rules_version": next(versions, None),
     }
 
@@ -315,6 +325,19 @@ def note_newly_suppressed(
     return connection.execute(
         select(func.count()).select_from(newly_suppressed).where(mine)
     ).scalar_one()
+
+
+def count_again(
+    connection: Connection, judge: Judge, histories: Mapping[str, History], at: datetime
+) -> None:
+    """Note again what undecided runs would newly suppress, after other events came to count."""
+    by_run: dict[int, dict[str, History]] = {}
+    for whose, history in histories.items():
+        for entry in history.entries:
+            if entry.run_state in UNDECIDED:
+                by_run.setdefault(entry.run_id, {})[whose] = history
+    for run_id, of_run in by_run.items():
+        note_newly_suppressed(connection, judge, of_run, run_id, at)
 
 
 def subscribers(connection: Connection) -> int:

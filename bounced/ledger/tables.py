@@ -33,9 +33,12 @@ if TYPE_CHECKING:
     from sqlalchemy import Dialect
 
 # The newest revision in migrations/versions; a test holds the two together.
-HEAD = "0002"
+HEAD = "0003"
 
 VIEW = "suppression"
+
+# What an operator can decide, and take back.
+DECISIONS = ("release", "accept", "discard", "import", "reclassify", "incident")
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -230,6 +233,45 @@ transition = Table(
     Column("actor", String, nullable=False),
     Column("policy_version", String, nullable=False),
     Column("rules_version", String),  # of the books that judged the deciding event
+    Column("decision_id", ForeignKey("decision.id")),  # the operator's, where one led here
+    Column("events", Text, nullable=False, server_default="[]"),  # JSON: ids of all that led here
+)
+
+# What operators decided. Standings follow from decisions as from facts, so that taking one back
+# is marking it undone and making again what it touched.
+decision = Table(
+    "decision",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("at", UtcDateTime, nullable=False),
+    Column("by", String, nullable=False),
+    Column("what", String, nullable=False),
+    Column("subject", Text, nullable=False, server_default=""),  # in words, for people
+    Column("note", Text, nullable=False, server_default=""),
+    # a decision about a run: in which state it is without the decision, and with it
+    Column("run_id", ForeignKey("run.id")),
+    Column("run_without", String),
+    Column("run_with", String),
+    Column("undone_at", UtcDateTime),
+    Column("undone_by", String),
+    Column("undone_note", Text, nullable=False, server_default=""),
+    _among("what", *DECISIONS),
+)
+
+# The judgements that a decision to judge again has replaced; undone, the two change places.
+replaced_judgement = Table(
+    "replaced_judgement",
+    metadata,
+    Column("decision_id", ForeignKey("decision.id"), primary_key=True, autoincrement=False),
+    Column("event_id", ForeignKey("event.id"), primary_key=True, autoincrement=False),
+    Column("outcome", String, nullable=False),
+    Column("reason", String, nullable=False),
+    Column("fault", String, nullable=False),
+    Column("confidence", Float, nullable=False),
+    Column("rule", String, nullable=False),
+    Column("because", Text, nullable=False),
+    Column("rules_version", String, nullable=False),
+    Column("judged_at", UtcDateTime, nullable=False),
 )
 
 subscriber = Table(
@@ -257,4 +299,5 @@ release = Table(
     Column("at", UtcDateTime, nullable=False),
     Column("by", String, nullable=False),
     Column("note", Text, nullable=False, server_default=""),
+    Column("decision_id", ForeignKey("decision.id"), index=True),
 )

@@ -1,0 +1,186 @@
+"""What operators decided, and the taking back of it.
+
+A decision is a fact like a bounce: standings follow from it. To undo one is to mark it undone, put
+the run or the judgements it touched back, and make the standings of those addresses again, which
+is audited like every other change. To redo one is the same the other way round.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Select, bindparam, delete, func, select, update
+
+from bounced.ledger import standings
+from bounced.ledger.engine import chunks
+from bounced.ledger.errors import LedgerError
+from bounced.ledger.rows import DecisionRow, Undone
+from bounced.ledger.tables import (
+    decision,
+    event,
+    judgement,
+    newly_suppressed,
+    release,
+    replaced_judgement,
+    run,
+    transition,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from sqlalchemy import Connection, Row
+
+    from bounced.ledger.standings import Judge, Occasion
+
+# The parts of a judgement, which change places with those they have replaced.
+JUDGED = ("outcome", "reason", "fault", "confidence", "rule", "because")
+VERSIONED = (*JUDGED, "rules_version", "judged_at")
+
+
+def note(connection: Connection, what: str, occasion: Occasion, **more: object) -> Occasion:
+    """Write a decision down; the occasion of all that follows from it."""
+    row = {"what": what, "at": occasion.at, "by": occasion.actor, "run_id": occasion.run_id}
+    written = decision.insert().values({**row, **more}).returning(decision.c.id)
+    return replace(occasion, decision_id=int(connection.execute(written).scalar_one()))
+
+
+def listed(connection: Connection, limit: int) -> list[DecisionRow]:
+    """The last decisions, newest first, with how many standings each changed when it was made."""
+    changed = (
+        select(func.count(transition.c.address.distinct()))
+        .where(transition.c.decision_id == decision.c.id)
+        .scalar_subquery()
+    )
+    names = [name for name in DecisionRow.__dataclass_fields__ if name != "addresses"]
+    query = select(*(decision.c[name] for name in names), changed.label("addresses"))
+    query = query.order_by(decision.c.id.desc()).limit(limit)
+    return [DecisionRow(**row) for row in connection.execute(query).mappings()]
+
+
+def undo(  # noqa: PLR0913 - whose word, about what, and which way
+    connection: Connection, judge: Judge, number: int, occasion: Occasion, note: str, *, again: bool
+) -> Undone:
+    """Take a decision back, or with `again` back into force. Raises LedgerError if it cannot be."""
+    row = _to_undo(connection, number, again=again)
+    occasion = replace(occasion, run_id=row.run_id, decision_id=number)
+    values: dict[str, object] = {
+        "undone_at": occasion.at,
+        "undone_by": occasion.actor,
+        "undone_note": note,
+    }
+    if again:
+        values = {"undone_at": None, "undone_by": None, "undone_note": ""}
+    elif row.what == "import":  # the brake may have held it, and a person accepted it
+        values["run_with"] = _state(connection, row.run_id)
+    # first the mark, since standings ask which releases are in force
+    connection.execute(update(decision).where(decision.c.id == number).values(values))
+    if row.run_id is not None:
+        _put_run(connection, row, again=again)
+    if row.what == "reclassify":
+        _swap_judgements(connection, number)
+    began = ended = 0
+    for some in chunks(_addresses(connection, row)):
+        histories = standings.load(connection, some)
+        more = standings.write(connection, judge, occasion, histories)
+        standings.count_again(connection, judge, histories, occasion.at)
+        began, ended = began + more[0], ended + more[1]
+    return Undone(row.what, row.subject, began, ended)
+
+
+def _to_undo(connection: Connection, number: int, *, again: bool) -> Row[Any]:
+    row = connection.execute(select(decision).where(decision.c.id == number)).one_or_none()
+    wrong = None
+    if row is None:
+        wrong = f"There is no decision {number}"
+    elif again != (row.undone_at is not None):
+        wrong = f"Decision {number} {'is in force' if again else 'was taken back already'}"
+    else:
+        wrong = _in_the_way(connection, row)
+    if row is None or wrong is not None:
+        raise LedgerError(
+            f"{wrong}. Nothing was changed. To see what was decided, run: bounced decisions"
+        )
+    return row
+
+
+def _in_the_way(connection: Connection, row: Row[Any]) -> str | None:
+    """What was decided since about the same, and has to be taken back first."""
+    if row.what == "reclassify":
+        mine = replaced_judgement.alias()
+        same = mine.c.event_id == replaced_judgement.c.event_id
+        query = (
+            select(func.max(replaced_judgement.c.decision_id))
+            .join(mine, same)
+            .join(decision, decision.c.id == replaced_judgement.c.decision_id)
+            .where(mine.c.decision_id == row.id, replaced_judgement.c.decision_id > row.id)
+            .where(decision.c.undone_at.is_(None))
+        )
+        later = connection.execute(query).scalar()
+        if later is not None:
+            return f"Decision {later} judged the same events again; undo that one first"
+    if row.run_id is not None:
+        state = _state(connection, row.run_id)
+        expected = {row.run_with if row.undone_at is None else row.run_without}
+        if row.what == "import" and row.undone_at is None:
+            expected = {"done", "accepted"}
+        if state not in expected:
+            return f"Run {row.run_id} is not {' or '.join(sorted(expected))} but {state}"
+    return None
+
+
+def _state(connection: Connection, run_id: int) -> str:
+    return str(connection.execute(select(run.c.state).where(run.c.id == run_id)).scalar_one())
+
+
+def _put_run(connection: Connection, row: Row[Any], *, again: bool) -> None:
+    state = row.run_with if again else row.run_without
+    this = update(run).where(run.c.id == row.run_id)
+    if state == "held":
+        this = this.values(decided_by=None, decided_at=None)
+    elif row.what in {"accept", "discard"}:
+        this = this.values(decided_by=row.by, decided_at=row.at)
+    connection.execute(this.values(state=state))
+    if state != "held":
+        mine = newly_suppressed.c.run_id == row.run_id
+        connection.execute(delete(newly_suppressed).where(mine))
+
+
+def _swap_judgements(connection: Connection, number: int) -> None:
+    """Let the judgements that a decision replaced and those in force change places."""
+    mine = replaced_judgement.c.decision_id == number
+    for some in chunks(connection.execute(select(replaced_judgement).where(mine)).mappings().all()):
+        numbers = [row["event_id"] for row in some]
+        query = select(judgement).where(judgement.c.event_id.in_(numbers))
+        now = [dict(row) for row in connection.execute(query).mappings()]
+        _put(connection, update(judgement), judgement.c.event_id, some)
+        _put(connection, update(replaced_judgement).where(mine), replaced_judgement.c.event_id, now)
+
+
+def _put(connection: Connection, change: Any, key: Any, rows: Iterable[Any]) -> None:
+    values: dict[str, Any] = {name: bindparam(f"new_{name}") for name in VERSIONED}
+    told = [
+        {"this": row["event_id"], **{f"new_{name}": row[name] for name in VERSIONED}}
+        for row in rows
+    ]
+    connection.execute(change.where(key == bindparam("this")).values(values), told)
+
+
+def _addresses(connection: Connection, row: Row[Any]) -> Iterator[str]:
+    """Everybody whose standing a decision bears upon, in order."""
+    if row.what == "release":
+        query = select(release.c.address).where(release.c.decision_id == row.id)
+        yield from _ordered(connection, query, release.c.address)
+    elif row.what == "reclassify":
+        query = select(event.c.address).join(
+            replaced_judgement, replaced_judgement.c.event_id == event.c.id
+        )
+        query = query.where(replaced_judgement.c.decision_id == row.id)
+        yield from _ordered(connection, query, event.c.address)
+    elif row.run_id is not None:
+        yield from standings.addresses_of_run(connection, row.run_id)
+
+
+def _ordered(connection: Connection, query: Select[Any], column: Any) -> list[str]:
+    return list(connection.execute(query.distinct().order_by(column)).scalars())
