@@ -54,7 +54,8 @@ def run(*command: str | Path) -> None:
     )
 
 
-def start(where: Path, port: int) -> str:
+def start(where: Path, port: int, *, durable: bool = False) -> str:
+    """Start it; what it holds may be lost in a crash unless it is to be `durable`."""
     programs = binaries()
     if programs is None:
         print("no PostgreSQL server is installed", file=sys.stderr)  # noqa: T201
@@ -66,7 +67,7 @@ def start(where: Path, port: int) -> str:
     data = where / "data"
     if not data.exists():
         run(programs / "initdb", "-D", data, "-U", "bounced", "-A", "trust", "-E", "UTF8", "-N")
-    settings = " ".join(f"-c {setting}" for setting in SAFE_TO_LOSE)
+    settings = "" if durable else " ".join(f"-c {setting}" for setting in SAFE_TO_LOSE)
     options = (
         f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={where} {settings}"
     )
