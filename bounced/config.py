@@ -201,7 +201,7 @@ class MailboxConfig:
     client_certificate: Path | None = None
     client_key: Path | None = None
     allow_plaintext: bool = False
-    batch: Positive = Positive(200)
+    batch: Positive = Positive(500)
 
     def each_folder(self) -> Iterator[MailboxConfig]:
         """A mailbox for each folder: the first under the name itself, others as `name/folder`.

@@ -2,8 +2,9 @@
 
 The order of steps is what makes the promise "nothing lost, nothing twice" hold: attempts are
 counted before a letter is touched, facts are committed before a letter moves, and a letter
-whose facts are safe but which did not move is simply moved by the next run. Each step has the
-name of its failpoint (`bounced.failpoint`) so that tests can stop the program there.
+whose facts are safe but which did not move is simply moved by the next run. While a batch is
+read and recorded, the next one, counted already, is being fetched. Each step has the name of its
+failpoint (`bounced.failpoint`) so that tests can stop the program there.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Protocol
 
 from bounced.failpoint import failpoint
+from bounced.fetching import Ahead
 from bounced.isolation import read_in_child
 from bounced.model import Destination
 from bounced.reading import read_letter
@@ -158,7 +160,7 @@ def sync(  # noqa: PLR0913 - the story has this many characters
     observer: Observer,
     *,
     owner: str,
-    batch: int = 200,
+    batch: int = 500,
     books: tuple[Path, ...] = (),
     keep: Callable[[bytes], object] | None = None,
     stop: Callable[[], bool] = lambda: False,
@@ -169,36 +171,105 @@ def sync(  # noqa: PLR0913 - the story has this many characters
     `books` are the operator's own rule books; `keep` is given the bytes of a letter that cannot
     be read, before that is recorded; `stop` is asked between batches.
     """
-    read = _reader(books, keep, clock)
     visit = ledger.begin(mailbox.name, owner=owner, at=clock())
     if visit is None:
         raise LeaseTakenError(mailbox.name)
     tally = Tally(run_id=visit.run_id)
+    read = _reader(books, keep, clock)
+    this = _Pass(mailbox, ledger, observer, visit, tally, read, clock, Ahead(mailbox))
     error: str | None = "interrupted"
     try:
         failpoint("leased")
         ledger.select(visit, mailbox.open())
         failpoint("selected")
-        _file(mailbox, ledger, visit, ledger.unfiled(visit), tally)
+        this.file(ledger.unfiled(visit))
         failpoint("recovered")
-        for uids in mailbox.waiting():
-            failpoint("searched")
-            for some in _batched(ledger.unrecorded(visit, uids), batch):
-                if stop():
-                    tally.stopped = True
-                    break
-                _one_batch(mailbox, ledger, observer, visit, some, tally, read, clock)
-            if tally.stopped:
-                break
+        this.empty(batch, stop)
         # a pass that was stopped goes on as the same run, so that the brake counts it as one
         error = "stopped before the end" if tally.stopped else None
     except Exception as problem:
         error = f"{type(problem).__name__}: {problem}"
         raise
     finally:
+        this.ahead.close()
         mailbox.close()
         ledger.end(visit, at=clock(), error=error)
     return tally
+
+
+@dataclass(frozen=True, slots=True)
+class _Pass:
+    """One pass over one mailbox, with everybody who takes part in it."""
+
+    mailbox: Mailbox
+    ledger: Ledger
+    observer: Observer
+    visit: Visit
+    tally: Tally
+    read: Callable[[Letter, int], Reading]
+    clock: Callable[[], datetime]
+    ahead: Ahead  # whoever talks to the mailbox once it is open holds its turn
+
+    def empty(self, size: int, stop: Callable[[], bool]) -> None:
+        """Work through what waits; the next batch is fetched while one is read and recorded."""
+        on_the_table = None
+        for uids in self._batches(size):
+            if stop():
+                self.tally.stopped = True
+                break
+            attempts = self.ledger.attempt(self.visit, uids)
+            failpoint("attempt")
+            coming = self.ahead.ask(uids)
+            if on_the_table is not None:
+                self._one_batch(*on_the_table)
+            on_the_table = coming, attempts
+        if on_the_table is not None:
+            self._one_batch(*on_the_table)
+
+    def _batches(self, size: int) -> Iterator[Sequence[int]]:
+        waiting = self.mailbox.waiting()
+        while True:
+            with self.ahead.turn:
+                uids = next(waiting, None)
+            if uids is None:
+                return
+            failpoint("searched")
+            yield from _batched(self.ledger.unrecorded(self.visit, uids), size)
+
+    def _one_batch(self, letters: Iterator[Letter], attempts: Mapping[int, int]) -> None:
+        readings: list[Reading] = []
+        for letter in letters:
+            failpoint("fetched")
+            reading = self.read(letter, attempts[letter.uid])
+            failpoint("parsed")
+            self.observer.concluded(reading)
+            readings.append(reading)
+        self.tally.add(self.ledger.record(self.visit, readings, at=self.clock()))
+        failpoint("committed")
+        self.tally.count(readings)
+        self.observer.recorded(self.tally.fetched)
+        self.file({reading.uid: reading.destination for reading in readings})
+
+    def file(self, piles: Mapping[int, Destination]) -> None:
+        """Put letters on their piles, and note which of them have gone."""
+        gone: set[int] = set()
+        for destination in Destination:
+            uids = [uid for uid, pile in piles.items() if pile is destination]
+            if uids:
+                gone |= self._move(uids, destination)
+                failpoint("moved")
+        if piles:
+            self.ledger.filed(self.visit, gone)
+            failpoint("filed")
+        self.tally.unfiled += len(piles) - len(gone)
+
+    def _move(self, uids: Sequence[int], destination: Destination) -> set[int]:
+        try:
+            with self.ahead.turn:
+                return self.mailbox.file(uids, destination)
+        except Exception as problem:  # noqa: BLE001 - raised again, or what led to it
+            # fetching ahead may have lost the connection before us, and knows why
+            raise self.ahead.problem or problem from None
 
 
 def foretell(  # noqa: PLR0913 - the characters of `sync`, without those who change anything
@@ -206,7 +277,7 @@ def foretell(  # noqa: PLR0913 - the characters of `sync`, without those who cha
     ledger: Rehearsing,
     observer: Observer,
     *,
-    batch: int = 200,
+    batch: int = 500,
     books: tuple[Path, ...] = (),
     stop: Callable[[], bool] = lambda: False,
     clock: Callable[[], datetime] = now,
@@ -261,50 +332,6 @@ def _reader(
         return reading
 
     return read
-
-
-def _one_batch(  # noqa: PLR0913, PLR0917 - one step of the story, with all its characters
-    mailbox: Mailbox,
-    ledger: Ledger,
-    observer: Observer,
-    visit: Visit,
-    uids: Sequence[int],
-    tally: Tally,
-    read: Callable[[Letter, int], Reading],
-    clock: Callable[[], datetime],
-) -> None:
-    attempts = ledger.attempt(visit, uids)
-    failpoint("attempt")
-    readings: list[Reading] = []
-    for letter in mailbox.fetch(uids):
-        failpoint("fetched")
-        reading = read(letter, attempts[letter.uid])
-        failpoint("parsed")
-        observer.concluded(reading)
-        readings.append(reading)
-    tally.add(ledger.record(visit, readings, at=clock()))
-    failpoint("committed")
-    tally.count(readings)
-    observer.recorded(tally.fetched)
-    _file(mailbox, ledger, visit, {r.uid: r.destination for r in readings}, tally)
-
-
-def _file(
-    mailbox: Mailbox,
-    ledger: Ledger,
-    visit: Visit,
-    piles: Mapping[int, Destination],
-    tally: Tally,
-) -> None:
-    for destination in Destination:
-        uids = [uid for uid, pile in piles.items() if pile is destination]
-        if not uids:
-            continue
-        gone = mailbox.file(uids, destination)
-        failpoint("moved")
-        ledger.filed(visit, gone)
-        failpoint("filed")
-        tally.unfiled += len(uids) - len(gone)
 
 
 def _batched(uids: Sequence[int], size: int) -> Iterator[Sequence[int]]:

@@ -169,6 +169,48 @@ def test_a_stop_ends_between_batches_and_the_next_sync_goes_on(ledger: Ledger) -
     assert len(suppressed(ledger)) == 7
 
 
+def test_the_next_batch_is_fetched_while_this_one_is_read(ledger: Ledger) -> None:
+    asked: list[Sequence[int]] = []
+    fetched_before_recorded: list[int] = []
+
+    class Eager(ListMailbox):
+        def fetch(self, uids: Sequence[int]) -> Iterator[Letter]:
+            asked.append(uids)
+            return super().fetch(uids)
+
+    class Ear(Observer):
+        def recorded(self, done: int) -> None:
+            fetched_before_recorded.append(sum(map(len, asked)) - done)
+
+    mailbox = Eager(*(notice(f"r{n}") for n in range(6)))
+    sync(mailbox, ledger, Ear(), owner="t:1", batch=2, clock=lambda: AT)
+    # pieces of three letters make batches of two and one
+    assert fetched_before_recorded == [1, 2, 1, 0]
+    assert mailbox.inbox == {}
+
+
+def test_when_fetching_ahead_loses_the_connection_that_is_what_is_told(ledger: Ledger) -> None:
+    class Dying(ListMailbox):
+        dead = False
+
+        def fetch(self, uids: Sequence[int]) -> Iterator[Letter]:
+            if 3 in uids:
+                self.dead = True
+                raise ConnectionError("the server hung up over letter 3")
+            yield from super().fetch(uids)
+
+        def file(self, uids: Sequence[int], destination: Destination) -> set[int]:
+            if self.dead:
+                raise ConnectionError("there is no connection any more")
+            return super().file(uids, destination)
+
+    mailbox = Dying(*(notice(f"r{n}") for n in range(4)))
+    with pytest.raises(ConnectionError, match="hung up over letter 3"):
+        run(mailbox, ledger)
+    run(ListMailbox(), ledger)
+    assert suppressed(ledger) == ["r0@example.com", "r1@example.com"]
+
+
 def test_two_syncs_never_work_on_one_mailbox(ledger: Ledger) -> None:
     assert ledger.begin("list", owner="elsewhere:1", at=AT) is not None
     mailbox = ListMailbox(notice("ann"))
