@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import delete, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 
+from bounced.ledger import bulk
 from bounced.ledger.engine import chunks
 from bounced.ledger.tables import (
     address,
@@ -172,7 +173,7 @@ def load(connection: Connection, addresses: Sequence[str]) -> dict[str, History]
         )
         .join(judgement, judgement.c.event_id == event.c.id)
         .join(run, run.c.id == event.c.run_id)
-        .where(event.c.address.in_(addresses))
+        .where(bulk.among(connection, event.c.address, addresses))
     )
     for (
         whose,
@@ -196,12 +197,13 @@ def load(connection: Connection, addresses: Sequence[str]) -> dict[str, History]
     releases = (
         select(*columns)
         .outerjoin(decision, decision.c.id == release.c.decision_id)
-        .where(release.c.address.in_(addresses), decision.c.undone_at.is_(None))
+        .where(bulk.among(connection, release.c.address, addresses))
+        .where(decision.c.undone_at.is_(None))
     )
     for whose, at, by, note in connection.execute(releases.order_by(release.c.id)):
         histories[whose].releases.append(Release(at, by, note))
     for row in connection.execute(
-        select(address).where(address.c.address.in_(addresses))
+        select(address).where(bulk.among(connection, address.c.address, addresses))
     ).mappings():
         histories[row["address"]].row = row
     return histories
@@ -222,26 +224,26 @@ def settle(
 
 
 def write(
-    connection: Connection, judge: Judge, occasion: Occasion, histories: Mapping[str, History]
+    connection: Connection,
+    judge: Judge,
+    occasion: Occasion,
+    histories: Mapping[str, History],
+    found: Mapping[str, Standing] | None = None,
 ) -> tuple[int, int]:
-    """The same for histories that are loaded already."""
+    """The same for histories that are loaded already, and standings `found` already."""
     rows, changes = [], []
     began = ended = 0
     for whose, history in histories.items():
-        found = judge.conclude(whose, history, counted, occasion.at)
-        rows.append(_row(whose, found, history, judge.version))
+        now = found[whose] if found else judge.conclude(whose, history, counted, occasion.at)
+        rows.append(_row(whose, now, history, judge.version))
         before = history.suppressed(occasion.at)
-        began += found.suppressed and not before
-        ended += before and not found.suppressed
-        if changed(history.row, before=before, found=found):
-            change = _change(found, history, occasion, before=before)
+        began += now.suppressed and not before
+        ended += before and not now.suppressed
+        if changed(history.row, before=before, found=now):
+            change = _change(now, history, occasion, before=before)
             changes.append({**change, "address": whose, "policy_version": judge.version})
-    insert = upsert(connection, address)
-    kept = [column.name for column in address.c if column.name != "address"]
-    values = {name: insert.excluded[name] for name in kept}
-    updating = insert.on_conflict_do_update(index_elements=["address"], set_=values)
-    write_many(connection, updating, rows, address.c.address)
-    write_many(connection, transition.insert(), changes, transition.c.id)
+    bulk.put(connection, address, rows, key="address")
+    bulk.put(connection, transition, changes)
     return began, ended
 
 
@@ -249,9 +251,9 @@ def _row(whose: str, found: Standing, history: History, version: str) -> dict[st
     times = [entry.event.at for entry in history.entries]
     return {
         "address": whose,
-        "status": found.status,
+        "status": found.status.value,
         "suppressed": found.suppressed,
-        "reason": found.reason,
+        "reason": found.reason and found.reason.value,
         "since": found.since,
         "expires_at": found.expires_at,
         "score": found.score,
@@ -280,11 +282,11 @@ def _change(
     versions = (e.rules_version for e in history.entries if e.event.id == decided)
     return {
         "at": occasion.at,
-        "from_status": history.row["status"] if history.row is not None else Status.ACTIVE,
-        "to_status": found.status,
+        "from_status": history.row["status"] if history.row else Status.ACTIVE.value,
+        "to_status": found.status.value,
         "from_suppressed": before,
         "to_suppressed": found.suppressed,
-        "reason": found.reason,
+        "reason": found.reason and found.reason.value,
         "rule": found.rule,
         "because": found.because,
         "event_id": decided,
@@ -296,32 +298,45 @@ def _change(
     }
 
 
-def note_newly_suppressed(
+def conclude_with(
+    judge: Judge, histories: Mapping[str, History], run_id: int, at: datetime
+) -> dict[str, Standing]:
+    """Standings as they are if the run counts."""
+
+    def with_this(entry: Entry) -> bool:
+        return entry.run_id == run_id or counted(entry)
+
+    return {
+        whose: judge.conclude(whose, history, with_this, at) for whose, history in histories.items()
+    }
+
+
+def note_newly_suppressed(  # noqa: PLR0913, PLR0917 - whom, by which run, as far as is known
     connection: Connection,
     judge: Judge,
     histories: Mapping[str, History],
     run_id: int,
     at: datetime,
+    found: Mapping[str, Standing] | None = None,
 ) -> int:
-    """Which addresses the run would newly suppress if it counts; how many in all, so far."""
+    """Which addresses the run would newly suppress if it counts; how many in all, so far.
+
+    `found` are the standings `conclude_with` the run, where they are known.
+    """
 
     def others(entry: Entry) -> bool:
         return entry.run_id != run_id and counted(entry)
 
-    def with_this(entry: Entry) -> bool:
-        return entry.run_id == run_id or counted(entry)
-
+    found = found or conclude_with(judge, histories, run_id, at)
     newly = [
         {"run_id": run_id, "address": whose}
         for whose, history in histories.items()
-        if judge.conclude(whose, history, with_this, at).suppressed
-        and not judge.conclude(whose, history, others, at).suppressed
+        if found[whose].suppressed and not judge.conclude(whose, history, others, at).suppressed
     ]
     mine = newly_suppressed.c.run_id == run_id
-    connection.execute(
-        delete(newly_suppressed).where(mine, newly_suppressed.c.address.in_(list(histories)))
-    )
-    write_many(connection, newly_suppressed.insert(), newly, newly_suppressed.c.address)
+    again = bulk.among(connection, newly_suppressed.c.address, histories)
+    connection.execute(delete(newly_suppressed).where(mine, again))
+    bulk.put(connection, newly_suppressed, newly)
     return connection.execute(
         select(func.count()).select_from(newly_suppressed).where(mine)
     ).scalar_one()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import bindparam, delete, select, update
 
-from bounced.ledger import facts, standings
+from bounced.ledger import bulk, facts, standings
 from bounced.ledger.engine import chunks
 from bounced.ledger.errors import lease_lost
 from bounced.ledger.tables import (
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from datetime import datetime, timedelta
 
-    from sqlalchemy import Connection, RowMapping
+    from sqlalchemy import Connection, Row, RowMapping
 
     from bounced.ledger.engine import Database
     from bounced.model import Bounce, Reading
@@ -104,29 +104,24 @@ class Visits:
         row = self._guard(connection, visit)
         done: set[int] = set()
         for some in chunks(uids):
-            query = select(message.c.uid).where(
-                _here(row), message.c.uid.in_(some), message.c.state.in_(DONE)
-            )
-            done.update(connection.execute(query).scalars())
+            known = _known(connection, row, some)
+            done.update(uid for uid, one in known.items() if one.state in DONE)
         return [uid for uid in uids if uid not in done]
 
     def attempt(self, connection: Connection, visit: Visit, uids: Sequence[int]) -> dict[int, int]:
         """See `bounced.sync.Ledger.attempt`."""
         row = self._guard(connection, visit)
-        insert = standings.upsert(connection, message)
-        counted = insert.on_conflict_do_update(
-            index_elements=["mailbox_id", "epoch", "uid"],
-            set_={"attempts": message.c.attempts + 1},
-        )
+        known = _known(connection, row, uids)
+        ids = iter(bulk.new_ids(connection, message, len(uids) - len(known)))
         place = {"mailbox_id": visit.mailbox_id, "epoch": row["epoch"], "run_id": visit.run_id}
-        rows = [{**place, "uid": uid, "attempts": 1, "state": "tried"} for uid in uids]
-        attempts: dict[int, int] = {}
-        columns = message.c.uid, message.c.attempts
-        for some in chunks(rows):
-            written = standings.write_many(connection, counted, some, *columns)
-            attempts.update((uid, count) for uid, count in written)
+        counted = [
+            {"id": known[uid].id if uid in known else next(ids), **place, "uid": uid,
+             "attempts": known[uid].attempts + 1 if uid in known else 1, "state": "tried"}
+            for uid in uids
+        ]  # fmt: skip
+        bulk.put(connection, message, counted, key="id", kept=("state", "run_id"))
         self._renew(connection, visit)
-        return attempts
+        return {one["uid"]: one["attempts"] for one in counted}
 
     def record(
         self, connection: Connection, visit: Visit, readings: Sequence[Reading], *, at: datetime
@@ -151,7 +146,11 @@ class Visits:
         for some in chunks(uids):
             connection.execute(
                 update(message)
-                .where(_here(row), message.c.uid.in_(some), message.c.state == "recorded")
+                .where(
+                    _here(row),
+                    bulk.among(connection, message.c.uid, some),
+                    message.c.state == "recorded",
+                )
                 .values(state="filed")
             )
 
@@ -198,8 +197,7 @@ class Visits:
         at: datetime,
     ) -> tuple[int, int, list[str]]:
         """Write messages, events and judgements: new events, duplicates, addresses touched."""
-        fresh = _not_yet_recorded(connection, row, readings)
-        ids = _write_messages(connection, visit, row, fresh, at)
+        fresh, ids = _write_messages(connection, visit, row, readings, at)
         first_seen = _write_seen(connection, fresh, ids)
         again = [r for r in fresh if first_seen[r.dedup_key] != ids[r.uid]]
         if again:
@@ -263,18 +261,14 @@ class Visits:
         rows: Sequence[Mapping[str, Any]],
         at: datetime,
     ) -> None:
-        columns = event.c.id, event.c.dedup_key, event.c.address
-        written = standings.write_many(connection, event.insert(), rows, *columns)
-        numbers = {(key, whose): number for number, key, whose in written}
+        ids = bulk.new_ids(connection, event, len(rows))
+        bulk.put(connection, event, [{"id": n, **row} for n, row in zip(ids, rows, strict=True)])
         version = self.books_version() if told else ""
         judgements = [
-            {
-                **facts.judgement_row(bounce.verdict, version, at),
-                "event_id": numbers[reading.dedup_key, address],
-            }
-            for reading, address, _, bounce in told
+            {"event_id": number, **facts.judgement_row(bounce.verdict, version, at)}
+            for number, (_, _, _, bounce) in zip(ids, told, strict=True)
         ]
-        standings.write_many(connection, judgement.insert(), judgements, judgement.c.event_id)
+        bulk.put(connection, judgement, judgements)
 
     def books_version(self) -> str:
         """The version of the rule books that judge today."""
@@ -290,21 +284,22 @@ class Visits:
     ) -> tuple[int, int, int]:
         """Rebuild the standings of the addresses touched: suppressed, released, held."""
         occasion = standings.Occasion(at, "sync", visit.run_id)
+        run_id = visit.run_id
         newly, began, ended = 0, 0, 0
         loaded = [standings.load(connection, some) for some in chunks(touched)] or [{}]
-        for histories in loaded:
-            newly = standings.note_newly_suppressed(
-                connection, self.judge, histories, visit.run_id, at
-            )
-        state = connection.execute(select(run.c.state).where(run.c.id == visit.run_id)).scalar_one()
+        with_this = [standings.conclude_with(self.judge, them, run_id, at) for them in loaded]
+        for them, found in zip(loaded, with_this, strict=True):
+            newly = standings.note_newly_suppressed(connection, self.judge, them, run_id, at, found)
+        state = connection.execute(select(run.c.state).where(run.c.id == run_id)).scalar_one()
         if state == "open" and self._too_many(connection, visit, newly, loaded):
             # The whole run waits, its earlier transactions too: nothing it said counts for now.
-            connection.execute(update(run).where(run.c.id == visit.run_id).values(state="held"))
-            everyone = standings.addresses_of_run(connection, visit.run_id)
+            connection.execute(update(run).where(run.c.id == run_id).values(state="held"))
+            everyone = standings.addresses_of_run(connection, run_id)
             standings.settle(connection, self.judge, occasion, everyone)
             return 0, 0, newly
-        for histories in loaded:
-            more = standings.write(connection, self.judge, occasion, histories)
+        for them, found in zip(loaded, with_this, strict=True):
+            counts = found if state not in standings.LEFT_OUT else None
+            more = standings.write(connection, self.judge, occasion, them, counts)
             began, ended = began + more[0], ended + more[1]
         return began, ended, newly if state == "held" else 0
 
@@ -330,7 +325,8 @@ def _known_sent(connection: Connection, message_ids: Iterable[str]) -> set[tuple
     """Which mail with these Message-IDs was sent, and to whom."""
     known: set[tuple[str, str]] = set()
     for some in chunks(message_ids):
-        query = select(sent.c.message_id, sent.c.address).where(sent.c.message_id.in_(some))
+        query = select(sent.c.message_id, sent.c.address)
+        query = query.where(bulk.among(connection, sent.c.message_id, some))
         known.update((message_id, address) for message_id, address in connection.execute(query))
     return known
 
@@ -376,15 +372,13 @@ def _here(row: RowMapping) -> Any:
     return (message.c.mailbox_id == row["id"]) & (message.c.epoch == row["epoch"])
 
 
-def _not_yet_recorded(
-    connection: Connection, row: RowMapping, readings: Sequence[Reading]
-) -> list[Reading]:
-    by_uid = {reading.uid: reading for reading in readings}
-    query = select(message.c.uid).where(
-        _here(row), message.c.uid.in_(list(by_uid)), message.c.state.in_(DONE)
-    )
-    done = set(connection.execute(query).scalars())
-    return [reading for uid, reading in by_uid.items() if uid not in done]
+def _known(
+    connection: Connection, row: RowMapping, uids: Iterable[int]
+) -> dict[int, Row[int, int, int, str]]:
+    """Id, attempts and state of messages that have a row, by UID."""
+    columns = message.c.uid, message.c.id, message.c.attempts, message.c.state
+    these = bulk.among(connection, message.c.uid, uids)
+    return {one[0]: one for one in connection.execute(select(*columns).where(_here(row), these))}
 
 
 def _write_messages(
@@ -393,33 +387,32 @@ def _write_messages(
     row: RowMapping,
     readings: Sequence[Reading],
     at: datetime,
-) -> dict[int, int]:
-    """The message rows, whether or not an attempt has made them; their ids by UID."""
-    if not readings:
-        return {}
+) -> tuple[list[Reading], dict[int, int]]:
+    """Those not recorded yet, and the ids of their rows by UID, whoever made these."""
+    by_uid = {reading.uid: reading for reading in readings}
+    known = _known(connection, row, by_uid)
+    fresh = [r for uid, r in by_uid.items() if uid not in known or known[uid].state not in DONE]
+    strangers = [reading.uid for reading in fresh if reading.uid not in known]
+    ids = {uid: known[uid].id for uid in known}
+    ids |= zip(strangers, bulk.new_ids(connection, message, len(strangers)), strict=True)
     place = {"mailbox_id": visit.mailbox_id, "epoch": row["epoch"], "run_id": visit.run_id}
-    rows = [{**place, **facts.message_row(r), "recorded_at": at} for r in readings]
-    insert = standings.upsert(connection, message)
-    key = ["mailbox_id", "epoch", "uid"]
-    values = {name: insert.excluded[name] for name in rows[0] if name not in key}
-    updating = insert.on_conflict_do_update(index_elements=key, set_=values)
-    written = standings.write_many(connection, updating, rows, message.c.uid, message.c.id)
-    return {row.uid: row.id for row in written}
+    rows = [{"id": ids[r.uid], **place, **facts.message_row(r), "recorded_at": at} for r in fresh]
+    bulk.put(connection, message, rows, key="id")
+    return fresh, ids
 
 
 def _write_seen(
     connection: Connection, readings: Sequence[Reading], ids: dict[int, int]
 ) -> dict[str, int]:
     """For each dedup key the message that had it first, in this batch or ever."""
-    if not readings:
-        return {}
-    keys = list(dict.fromkeys(reading.dedup_key for reading in readings))
-    query = select(seen.c.dedup_key, seen.c.message_id).where(seen.c.dedup_key.in_(keys))
+    keys = dict.fromkeys(reading.dedup_key for reading in readings)
+    query = select(seen.c.dedup_key, seen.c.message_id)
+    query = query.where(bulk.among(connection, seen.c.dedup_key, keys))
     known = {row.dedup_key: row.message_id for row in connection.execute(query)}
     new: dict[str, int] = {}
     for reading in readings:
         if reading.dedup_key not in known:
             new.setdefault(reading.dedup_key, ids[reading.uid])
     rows = [{"dedup_key": key, "message_id": number} for key, number in new.items()]
-    standings.write_many(connection, seen.insert(), rows, seen.c.dedup_key)
+    bulk.put(connection, seen, rows)
     return known | new
