@@ -645,3 +645,81 @@ def test_replies_of_the_reference_servers_are_judged_as_a_careful_person_would()
             false_hard.append(text)
     assert false_hard == []
     assert right >= 0.99 * total > 0
+
+
+# whose fault the words tell
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "550 5.1.1 <news@example.net>: User unknown",
+        "550 The mailbox news@example.net does not exist",
+        "550 news@example.net: account disabled",
+    ],
+)
+def test_nobody_is_condemned_by_what_is_said_of_another_mailbox(text: str) -> None:
+    assert verdict(text).outcome is not Outcome.HARD
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "550 5.1.1 <anna@internal.example.net>: User unknown",
+        "550 5.1.1 <a.nna@mail.example.org>: User unknown",
+        "550 5.1.1 User unknown, please contact helpdesk@example.net",
+        "550 5.1.1 postmaster@example.net says: no such user",
+        "550 5.1.1 <>: no such user here, not <news@example.net> but <anna@example.org>",
+        "551 5.1.6 User has moved to <anne@example.net>",
+    ],
+)
+def test_a_mailbox_of_kin_or_of_staff_or_a_new_one_speaks_of_the_recipient(text: str) -> None:
+    assert verdict(text).outcome in (Outcome.HARD, Outcome.SOFT)
+    if "<>" not in text:
+        assert verdict(text).outcome is Outcome.HARD
+
+
+# Sayings that condemn, and what they are said of when they do not.
+_CONDEMNING = (
+    "user unknown", "no such user", "mailbox does not exist", "account disabled", "not found",
+    "mailbox not found", "account is inactive", "address not found", "does not exist", "unknown",
+    "host not found", "no such domain", "no such account", "nonexistent user", "has been disabled",
+)  # fmt: skip
+_OF_SOMETHING_ELSE = (
+    "550 Sender address <news@example.net>: {}", "554 5.7.1 {} (envelope sender)",
+    "550 5.1.8 {}: check of MAIL FROM failed", "535 5.7.8 AUTH LOGIN: {}",
+    "550 SMTP login refused: {}", "550 HELO name mail.example.net: {}",
+    "550 5.7.1 PTR of [192.0.2.1]: {}", "550 5.7.1 192.0.2.1: {} in reverse DNS",
+    "550 DKIM key for selector s1: {}", "550 SPF record: {}", "550 Certificate: {}",
+    "550 no PGP key: {}", "550 your sending account: {}", "550 relaying client: {}",
+    "550 5.7.1 Your message contains the words '{}' and was refused as spam",
+    '550 5.7.1 Subject "{}" is not allowed', "550 5.7.1 attachment {}.zip is forbidden",
+    "550 5.7.1 Too many attempts with result '{}' from your server", "550 connection closed: {}",
+    "554 5.7.1 You are on our list because of too many '{}' errors", "450 {}", "421 4.7.0 {}",
+    "550 temporary error: {}", "550 We do not relay: {}", "550 Message-ID {}",
+    "550 sender verification callback: mx.example.net said 550 {}",
+    "550 blocked by policy, not because of: {}", "550 5.7.1 Bounce address: {}",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("context", _OF_SOMETHING_ELSE)
+def test_what_is_said_of_something_else_condemns_nobody(context: str) -> None:
+    hard = [text for text in map(context.format, _CONDEMNING) if judged(text)[0] == "hard"]
+    assert hard == []
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("550 Recepient adress unknow", "user_unknown"),
+        ("550 Mailbox does not exits", "user_unknown"),
+        ("552 Mailbox quta exeeded", "mailbox_full"),
+        ("550 acount is disbaled", "mailbox_disabled"),
+    ],
+)
+def test_slips_of_the_pen_are_read_as_what_was_meant(typed: str, meant: str) -> None:
+    assert verdict(typed).reason == meant
+
+
+def test_words_that_phrases_spell_so_are_left_alone() -> None:
+    assert words("550 certificato", vocabulary={"certificato"}) == " 550 certificato "

@@ -11,6 +11,7 @@ and no saying is hard in a text that speaks of the sender (`contraindications.to
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Final
@@ -44,7 +45,7 @@ from bounced.rules.books import (
 )
 from bounced.rules.folding import fold, words
 from bounced.rules.index import PhraseIndex, index_of
-from bounced.smtp import parse_reply
+from bounced.smtp import ADDRESS, parse_reply
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -96,6 +97,9 @@ _BEFORE_RCPT: Final = frozenset({"CONN", "HELO", "EHLO", "STARTTLS", "AUTH", "MA
 _WEAK: Final = 0.8
 _OTHER_SUBJECTS: Final = frozenset({3, 6, 7})
 
+# Sayings that name another mailbox and still speak of the recipient.
+_OF_ANYBODY: Final = frozenset({Reason.USER_MOVED, Reason.PROVIDER_SUPPRESSED})
+
 # Replies to AUTH (RFC 4954, 6): who is unknown or disabled there is the one who logs in.
 _ABOUT_LOGIN: Final = frozenset({530, 534, 535, 538})
 _STAGES: Final = {
@@ -106,6 +110,19 @@ _STAGES: Final = {
     "failed on DATA command": "DATA",
     "failed after I sent the message": "DATA",
 }
+
+# Before an address that is only to be written to, or to be used instead.
+_CONTACT: Final = re.compile(
+    r"(?:\b(?:to|at|via|or|and|with|use|try|now|is|contact|ask|e?-?mail|write|see|please|report"
+    r"|from|by|help|support|questions?|[a-z]*master)|mailto)\W{0,3}\Z",
+    re.IGNORECASE,
+)
+# Mailboxes of staff (RFC 2142) and the names that gateways make up for recipients of their own.
+_STAFF: Final = re.compile(
+    r"(?:postmaster|hostmaster|webmaster|mailmaster|abuse|support|help|admin|noc|security|info|imceaex"
+    r"|delist|unblock|removal|spam|tosa|contact|service)",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +138,7 @@ class _Evidence:
     temporary: bool
     contraindicated: bool
     elsewhere: bool
+    another: bool
     hearsay: bool
 
 
@@ -293,7 +311,31 @@ def _evidence(recipient: RecipientReport, reply: Reply, status: EnhancedStatus |
         temporary=4 in classes,
         contraindicated=bool(_contraindications().standing(spelt)),
         elsewhere=speaks_elsewhere(spelt) or reply.code in _ABOUT_LOGIN,
+        another="@" in reply.text and _names_another(reply.text, recipient),
         hearsay=reply.status is None and reply.code is not None,
+    )
+
+
+def _names_another(text: str, recipient: RecipientReport) -> bool:
+    """Whether a reply names mailboxes, the first of them no contact, and none is the recipient's.
+
+    "User unknown" is then said of whoever is named, most often the sender. Kin to the recipient
+    is a mailbox of the same domain, or one whose name is the same or a part of the same.
+    """
+    known = [
+        one.casefold().rpartition("@")
+        for one in (recipient.address, recipient.original_address)
+        if one and "@" in one
+    ]
+    first = ADDRESS.search(text) if known else None
+    if first is None or _CONTACT.search(text, max(0, first.start() - 16), first.start()):
+        return False
+    named = [one.casefold().rpartition("@") for one in ADDRESS.findall(text)]
+    return not any(
+        _STAFF.match(local)
+        or any(own in local or local in own for own, _, _ in known)
+        or any(_within(domain, (host,)) or _within(host, (domain,)) for _, _, host in known)
+        for local, _, domain in named
     )
 
 
@@ -336,6 +378,8 @@ def _may_be_hard(rule: Rule, evidence: _Evidence) -> bool:
         return False
     if evidence.command in _BEFORE_RCPT and not rule.command and rule.reason is not Reason.NULL_MX:
         return False
+    if evidence.another and rule.level > Level.OPERATOR and rule.reason not in _OF_ANYBODY:
+        return False
     vague = rule.level is Level.PHRASE and rule.confidence < _WEAK
     if (
         (vague or rule.level is Level.CODE)
@@ -343,7 +387,7 @@ def _may_be_hard(rule: Rule, evidence: _Evidence) -> bool:
         and evidence.status.subject in _OTHER_SUBJECTS
     ):
         return False
-    if evidence.elsewhere and rule.level >= Level.PHRASE:
+    if evidence.elsewhere and rule.level > Level.OPERATOR:
         return rule.reason is Reason.PROVIDER_SUPPRESSED  # said by our own side, of our account
     return rule.level < Level.STATUS or not evidence.contraindicated
 

@@ -14,6 +14,7 @@ import re
 import unicodedata
 from typing import TYPE_CHECKING, Final
 
+from bounced.rules.spelling import corrected
 from bounced.text import decode_charset
 
 if TYPE_CHECKING:
@@ -97,7 +98,8 @@ _CANNOT: Final = re.compile(r"\bcan(?:not|'t)\b")
 _DOT: Final = re.compile(r"(?<!\d)\.|\.(?!\d)")
 _MARKS: Final = re.compile(r"[^\w.@]+|_+")
 _PREAMBLE: Final = re.compile(
-    rf"^.{{0,400}}?(?: said| says| replied| responded| answered"
+    r"^(?!(?: [245]\d\d)?(?: [245]\.\d+\.\d+)? sender (?:verif|address|call))"
+    rf".{{0,400}}?(?: said| says| replied| responded| answered"
     rf"| server after [a-z ]{{2,60}}(?: host(?: {IP})?)?| host {IP}) (?=[245]\d\d )"
     rf"| host {IP} (?:said|refused to talk to me) "
     rf"| unknown address error (?=[245](?:\d\d|\.\d\.\d+) )"
@@ -190,7 +192,8 @@ def spell(text: str) -> str:
 
 def words(text: str, *, names: Container[str] = (), vocabulary: Container[str] = ()) -> str:
     """The evidence in a reply: folded, names masked, marks gone, a space at either end."""
-    return _quoting(spell(mask(fold(text), names=names, vocabulary=vocabulary)))
+    spelt = spell(mask(fold(text), names=names, vocabulary=vocabulary))
+    return _quoting(corrected(spelt, vocabulary))
 
 
 def _quoting(spelt: str) -> str:
