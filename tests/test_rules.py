@@ -26,9 +26,16 @@ from bounced.model import (
 from bounced.rules import RULES_VERSION, Rule, RuleError, classify, judge, matching, rulebook
 from bounced.rules import __file__ as rules_page
 from bounced.rules import example_report as of_rule
-from bounced.rules.books import FAULTS, Level, content_version, own_rules
+from bounced.rules.books import (
+    FAULTS,
+    Level,
+    content_version,
+    contraindications,
+    own_rules,
+    speaks_elsewhere,
+)
 from bounced.rules.folding import LIMIT, fold, words
-from bounced.rules.index import index_of
+from bounced.rules.index import Heard, RuleIndex, index_of
 from bounced.smtp import parse_reply
 
 RULES = rulebook()
@@ -416,13 +423,22 @@ def test_an_expired_message_without_a_cause_is_expired() -> None:
         assert judged(text) == ("soft", "expired")
 
 
-def test_the_index_finds_what_the_plain_loop_finds() -> None:
-    index = index_of(RULES)
+def test_the_index_finds_what_the_plain_loops_find() -> None:
+    index, plain = RuleIndex(RULES), RuleIndex(RULES, plain=True)
     for rule in RULES:
         for text in (*rule.examples, *rule.counterexamples):
             spelt = words(text)
-            plain = {one for one in RULES if any(said_.in_words(spelt) for said_ in one.says)}
-            assert index.speaking(spelt) == plain
+            heard = index.heard(spelt)
+            says = [one for one in RULES if any(said_.in_words(spelt) for said_ in one.says)]
+            unless = {one for one in RULES if any(said_.in_words(spelt) for said_ in one.unless)}
+            contra = any(said_.in_words(spelt) for said_ in contraindications())
+            assert heard == plain.heard(spelt)
+            assert heard == Heard(tuple(says), frozenset(unless), contra, speaks_elsewhere(spelt))
+
+
+def test_an_index_is_made_once_for_each_rulebook() -> None:
+    assert index_of(RULES) is index_of(RULES)
+    assert index_of(RULES[:9]).rules == RULES[:9]
 
 
 # providers

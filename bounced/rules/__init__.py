@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Final
 
 from bounced.model import (
@@ -35,21 +35,21 @@ from bounced.rules.books import (
     Rule,
     RuleError,
     content_version,
-    contraindications,
     names_in,
     operator_rules,
     own_rules,
     own_version,
-    speaks_elsewhere,
     vocabulary,
 )
-from bounced.rules.folding import fold, words
-from bounced.rules.index import PhraseIndex, index_of
+from bounced.rules.folding import evidence_in, fold
+from bounced.rules.index import index_of
 from bounced.smtp import ADDRESS, parse_reply
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from bounced.rules.index import Heard, RuleIndex
 
 __all__ = [
     "RULES_VERSION",
@@ -125,18 +125,18 @@ _STAFF: Final = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Evidence:
     """One reply, prepared once for all rules."""
 
     said: str
     words: str
+    heard: Heard
     code: int | None
     status: EnhancedStatus | None
     command: str | None
     hosts: tuple[str, ...]
     temporary: bool
-    contraindicated: bool
     elsewhere: bool
     another: bool
     hearsay: bool
@@ -263,14 +263,15 @@ def _ranked(
     says less than the one it quotes.
     """
     rules = own_rules() if rules is None else rules
-    outer = _evidence(recipient, recipient.reply, recipient.best_status)
+    index = index_of(rules)
+    outer = _evidence(index, recipient, recipient.reply, recipient.best_status)
     quoted = recipient.reply.quoted
     if quoted is None:
-        yield from _fitting(rules, outer)
+        yield from _fitting(index, outer)
         return
-    fitting = list(_fitting(rules, outer))
-    inner = _evidence(recipient, quoted, quoted.status)
-    causes = list(_fitting(rules, inner))
+    fitting = list(_fitting(index, outer))
+    inner = _evidence(index, recipient, quoted, quoted.status)
+    causes = list(_fitting(index, inner))
     if causes and (not fitting or _says_more(causes[0][0], fitting[0][0])):
         yield from causes
         yield from fitting
@@ -279,8 +280,9 @@ def _ranked(
         yield from causes
 
 
-def _fitting(rules: tuple[Rule, ...], evidence: _Evidence) -> Iterator[tuple[Rule, _Evidence]]:
-    for rule in index_of(rules).candidates(evidence.words):
+def _fitting(index: RuleIndex, evidence: _Evidence) -> Iterator[tuple[Rule, _Evidence]]:
+    codes = (evidence.code, evidence.status, evidence.command)
+    for rule in index.candidates(evidence.heard, *codes):
         if _fits(rule, evidence):
             yield rule, evidence
 
@@ -291,17 +293,21 @@ def _says_more(inner: Rule, outer: Rule) -> bool:
     return outer.level >= Level.STATUS and inner.level < outer.level
 
 
-def _evidence(recipient: RecipientReport, reply: Reply, status: EnhancedStatus | None) -> _Evidence:
+def _evidence(
+    index: RuleIndex, recipient: RecipientReport, reply: Reply, status: EnhancedStatus | None
+) -> _Evidence:
     names = names_in(recipient.address, recipient.original_address)
-    spelt = words(reply.text, names=names, vocabulary=vocabulary())
+    said, spelt = _worded(reply.text, names)
+    heard = index.heard(spelt)
     classes = [reply.code // 100] if reply.code else []
     classes += [reply.status.class_] if reply.status else []
     if not classes and status is not None:
         classes = [status.class_]
     domain = recipient.address.rpartition("@")[2]
     return _Evidence(
-        said=fold(reply.text),
+        said=said,
         words=spelt,
+        heard=heard,
         code=reply.code,
         status=status,
         command=reply.command or _stage(reply.text),
@@ -309,11 +315,17 @@ def _evidence(recipient: RecipientReport, reply: Reply, status: EnhancedStatus |
             name for host in (recipient.remote_mta, domain) if host and (name := _host(host))
         ),
         temporary=4 in classes,
-        contraindicated=bool(_contraindications().standing(spelt)),
-        elsewhere=speaks_elsewhere(spelt) or reply.code in _ABOUT_LOGIN,
+        elsewhere=heard.elsewhere or reply.code in _ABOUT_LOGIN,
         another="@" in reply.text and _names_another(reply.text, recipient),
         hearsay=reply.status is None and reply.code is not None,
     )
+
+
+@lru_cache(4_096)
+def _worded(text: str, names: frozenset[str]) -> tuple[str, str]:
+    """A reply with its names and as evidence; the recipients of a report often share one."""
+    said = fold(text)
+    return said, evidence_in(said, names=names, vocabulary=vocabulary())
 
 
 def _names_another(text: str, recipient: RecipientReport) -> bool:
@@ -339,11 +351,6 @@ def _names_another(text: str, recipient: RecipientReport) -> bool:
     )
 
 
-@cache
-def _contraindications() -> PhraseIndex[str]:
-    return PhraseIndex(("says", phrase) for phrase in contraindications())
-
-
 def _stage(text: str) -> str | None:
     """The command that was answered, in the words of qmail, which names none."""
     return next((command for words, command in _STAGES.items() if words in text), None)
@@ -358,16 +365,10 @@ def _host(name: str) -> str:
 def _fits(rule: Rule, evidence: _Evidence) -> bool:
     if rule.outcome is Outcome.HARD and not _may_be_hard(rule, evidence):
         return False
-    status = evidence.status
     return (
-        (not rule.code or any(evidence.code in codes for codes in rule.code))
-        and (not rule.command or evidence.command in rule.command)
-        and (
-            not rule.status
-            or (status is not None and any(fixed.fits(status) for fixed in rule.status))
-        )
+        rule.fits_codes(evidence.code, evidence.status, evidence.command)
         and (not rule.provider or any(_within(host, rule.provider) for host in evidence.hosts))
-        and not any(phrase.in_words(evidence.words) for phrase in rule.unless)
+        and rule not in evidence.heard.excepted
         and (not rule.mentions or any(name in evidence.said for name in rule.mentions))
         and (rule.pattern is None or rule.pattern.search(evidence.words) is not None)
     )
@@ -389,7 +390,7 @@ def _may_be_hard(rule: Rule, evidence: _Evidence) -> bool:
         return False
     if evidence.elsewhere and rule.level > Level.OPERATOR:
         return rule.reason is Reason.PROVIDER_SUPPRESSED  # said by our own side, of our account
-    return rule.level < Level.STATUS or not evidence.contraindicated
+    return rule.level < Level.STATUS or not evidence.heard.contraindicated
 
 
 def _within(host: str, domains: tuple[str, ...]) -> bool:

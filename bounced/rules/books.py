@@ -152,6 +152,19 @@ class Rule:
     examples: tuple[str, ...] = ()
     counterexamples: tuple[str, ...] = ()
 
+    def fits_codes(
+        self, code: int | None, status: EnhancedStatus | None, command: str | None
+    ) -> bool:
+        """Whether `code`, `status` and `command` of the rule leave room for those of a reply."""
+        return (
+            (not self.code or any(code in codes for codes in self.code))
+            and (not self.command or command in self.command)
+            and (
+                not self.status
+                or (status is not None and any(fixed.fits(status) for fixed in self.status))
+            )
+        )
+
     @property
     def means_temporary(self) -> bool:
         """Whether the rule names 4xx replies itself; only then may it call one hard."""

@@ -192,7 +192,12 @@ def spell(text: str) -> str:
 
 def words(text: str, *, names: Container[str] = (), vocabulary: Container[str] = ()) -> str:
     """The evidence in a reply: folded, names masked, marks gone, a space at either end."""
-    spelt = spell(mask(fold(text), names=names, vocabulary=vocabulary))
+    return evidence_in(fold(text), names=names, vocabulary=vocabulary)
+
+
+def evidence_in(folded: str, *, names: Container[str] = (), vocabulary: Container[str] = ()) -> str:
+    """As `words`, of a text that `fold` has folded already."""
+    spelt = spell(mask(folded, names=names, vocabulary=vocabulary))
     return _quoting(corrected(spelt, vocabulary))
 
 

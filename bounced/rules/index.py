@@ -2,73 +2,123 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from dataclasses import dataclass
 from functools import lru_cache
-from operator import itemgetter
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
+
+from bounced.automaton import Automaton
+from bounced.rules.books import contraindications, speaks_elsewhere
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable
 
+    from bounced.model import EnhancedStatus
     from bounced.rules.books import Phrase, Rule
 
 Owner = TypeVar("Owner", bound="Hashable")
 
-# How many letters of a phrase are looked up at once.
-_KEY = 12
+# How many different texts are remembered: what servers say is the same over and over.
+_REMEMBERED: Final = 4_096
 
 
 class PhraseIndex(Generic[Owner]):
-    """Phrases by the letters they begin with; what is found is what the plain loop finds.
+    """Phrases by their pieces; what is found is what the plain loop over the phrases finds.
 
-    A Latin phrase begins where a word begins, so only those whose first letters stand at the
-    beginning of some word can stand in a text. Others (Chinese, Japanese) are tried one by one.
+    `plain` does without the automaton, for comparison.
     """
 
-    def __init__(self, phrases: Iterable[tuple[Owner, Phrase]]) -> None:
-        self._by_key: dict[str, list[tuple[Owner, Phrase]]] = {}
-        self._foreign: list[tuple[Owner, Phrase]] = []
+    def __init__(self, phrases: Iterable[tuple[Owner, Phrase]], *, plain: bool = False) -> None:
+        whole: defaultdict[str, list[Owner]] = defaultdict(list)
+        begun: defaultdict[str, list[tuple[Owner, Phrase]]] = defaultdict(list)
         for owner, phrase in phrases:
-            first = phrase.pieces[0]
-            if first.startswith(" "):
-                self._by_key.setdefault(first[1 : _KEY + 1], []).append((owner, phrase))
+            first, *rest = phrase.pieces
+            if rest:
+                begun[first].append((owner, phrase))
             else:
-                self._foreign.append((owner, phrase))
-        self._lengths = sorted({len(key) for key in self._by_key})
+                whole[first].append(owner)
+        pieces = list(dict.fromkeys((*whole, *begun)))
+        self._whole: Final = [tuple(whole.get(piece, ())) for piece in pieces]
+        self._begun: Final = [tuple(begun.get(piece, ())) for piece in pieces]
+        self._automaton: Final = Automaton(pieces, plain=plain)
 
     def standing(self, words: str) -> set[Owner]:
         """Whose phrase, at least one of them, stands in the (masked, spelt) words."""
-        starts = [at + 1 for at, mark in enumerate(words) if mark == " "]
-        keys = {words[at : at + length] for at in starts for length in self._lengths}
         found: set[Owner] = set()
-        for key in keys & self._by_key.keys():
-            for owner, phrase in self._by_key[key]:
+        for number in {hit[0] for hit in self._automaton.find(words)}:
+            found.update(self._whole[number])
+            for owner, phrase in self._begun[number]:
                 if owner not in found and phrase.in_words(words):
                     found.add(owner)
-        for owner, phrase in () if words.isascii() else self._foreign:
-            if owner not in found and phrase.in_words(words):
-                found.add(owner)
         return found
 
 
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What stands in the words of a reply.
+
+    `speaking` are the rules that say something in it, in the order of the books, and `excepted`
+    those whose `unless` does; `contraindicated` and `elsewhere` are the lists of that book.
+    """
+
+    speaking: tuple[Rule, ...]
+    excepted: frozenset[Rule]
+    contraindicated: bool
+    elsewhere: bool
+
+
 class RuleIndex:
-    """The rules that can fit a text, in their order, without trying them all."""
+    """The rules that can fit a reply, in their order, without trying them all."""
 
-    def __init__(self, rules: tuple[Rule, ...]) -> None:
-        self._phrases = PhraseIndex((rule, said) for rule in rules for said in rule.says)
-        self._silent = [(place, rule) for place, rule in enumerate(rules) if not rule.says]
-        self._places = {rule: place for place, rule in enumerate(rules)}
+    def __init__(self, rules: tuple[Rule, ...], *, plain: bool = False) -> None:
+        self.rules: Final = rules
+        self._silent: Final = tuple(rule for rule in rules if not rule.says)
+        self._places: Final = {rule: place for place, rule in enumerate(rules)}
+        says = ((("says", rule), said) for rule in rules for said in rule.says)
+        unless = ((("unless", rule), said) for rule in rules for said in rule.unless)
+        marks = ("says", "elsewhere", "aside")
+        book = (((mark, None), said) for mark in marks for said in contraindications(mark))
+        self._phrases: PhraseIndex[tuple[str, Rule | None]] = PhraseIndex(
+            (*says, *unless, *book), plain=plain
+        )
+        self.heard: Final = lru_cache(_REMEMBERED)(self._heard)
+        self._by_codes: Final = lru_cache(_REMEMBERED)(self._codes_fit)
 
-    def speaking(self, words: str) -> frozenset[Rule]:
-        """The rules of which at least one phrase stands in the (masked, spelt) words."""
-        return frozenset(self._phrases.standing(words))
+    def _heard(self, words: str) -> Heard:
+        """What stands in the (masked, spelt) words, by one pass over them."""
+        found = self._phrases.standing(words)
+        speaking = [rule for mark, rule in found if rule is not None and mark == "says"]
+        excepted = frozenset(rule for mark, rule in found if rule is not None and mark == "unless")
+        aside = ("aside", None) in found
+        return Heard(
+            tuple(sorted(speaking, key=self._places.__getitem__)),
+            excepted,
+            ("says", None) in found,
+            ("elsewhere", None) in found and (not aside or speaks_elsewhere(words)),
+        )
 
-    def candidates(self, words: str) -> list[Rule]:
-        """Those and the rules that need no phrase, in the order of the books."""
-        found = [(self._places[rule], rule) for rule in self._phrases.standing(words)]
-        return [rule for _, rule in sorted((*found, *self._silent), key=itemgetter(0))]
+    def candidates(
+        self, heard: Heard, code: int | None, status: EnhancedStatus | None, command: str | None
+    ) -> list[Rule]:
+        """The rules that speak in a reply, and those without phrases that its codes fit."""
+        fitting = self._by_codes(code, status, command)
+        return sorted((*heard.speaking, *fitting), key=self._places.__getitem__)
+
+    def _codes_fit(
+        self, code: int | None, status: EnhancedStatus | None, command: str | None
+    ) -> tuple[Rule, ...]:
+        return tuple(rule for rule in self._silent if rule.fits_codes(code, status, command))
 
 
-@lru_cache(maxsize=8)
+_indexes: Final[list[RuleIndex]] = []
+_MOST_INDEXES: Final = 8
+
+
 def index_of(rules: tuple[Rule, ...]) -> RuleIndex:
-    """The index of these rules, made once."""
-    return RuleIndex(rules)
+    """The index of these rules, made once. Looked up by identity: hashing them all takes longer."""
+    for index in _indexes:
+        if index.rules is rules:
+            return index
+    del _indexes[_MOST_INDEXES - 1 :]
+    _indexes.insert(0, RuleIndex(rules))
+    return _indexes[0]
