@@ -30,7 +30,7 @@ _NAMES: Final[dict[str, str]] = {
     "cp437": "cp437",
     "cp874": "windows-874",
     "tis-620": "tis-620",
-    "gb18030": "gb2312 gbk gb_2312-80 x-gbk cn-gb cp936 gb18030",
+    "gb18030": "gb2312 eucgb2312_cn gbk gb_2312-80 x-gbk cn-gb cp936 gb18030",
     "hz": "hz-gb-2312",
     "cp950": "big5 big-5 x-x-big5 cp950 cn-big5",
     "big5-hkscs": "big5-hkscs",

@@ -56,7 +56,10 @@ def reply_subject(message: Message) -> bool:
 
 
 def failure_words(text: str) -> bool:
-    return pattern("failure").search(text[:20_000]) is not None
+    head = text[:20_000]
+    return (
+        pattern("failure").search(head) is not None or pattern("delayed").search(head) is not None
+    )
 
 
 def smtp_words(text: str) -> bool:
@@ -72,23 +75,31 @@ def is_report(message: Message, notice: str) -> bool:
         return failure_words(notice) and _ADDRESS_AT.search(notice) is not None
     if message.header("x-failed-recipients"):
         return True
-    if by_person(message) or says_itself_automatic(message):
+    if by_person(message) or says_itself_automatic(message) or by_list(message):
         return False
     points = weigh(message)
     if points < 1:
         return False  # whatever it says: a person's mail, which most mail is
-    words, reply = failure_words(notice), smtp_words(notice)
+    reply = smtp_words(notice)
+    if not reply and _speaks_of_other_things(message, notice):
+        return False
+    return _agree(message, notice, points, reply=reply)
+
+
+def _agree(message: Message, notice: str, points: int, *, reply: bool) -> bool:
+    """Whether the headers' `points` and the words say enough together."""
+    words = failure_words(notice)
     points += words + reply
     head = notice[:8_000]
-    alone = len({address.lower() for address in ADDRESS.findall(head)}) == 1
-    named = alone or _ADDRESS_LINE.search(head) is not None
+    named = _ADDRESS_LINE.search(head) is not None
     if by_machine(message):
+        named = named or len({address.lower() for address in ADDRESS.findall(head)}) == 1
         answers = bool(message.header("in-reply-to"))
         enough = 3 if daemon_sender(message) and named and not answers else 4
         return points >= enough and (words or reply or report_subject(message))
     # nobody says that a machine wrote it: subject, words, code and an address line must agree
     coded = _CODE_ANYWHERE.search(notice[:4_000]) is not None
-    return points >= 3 and words and coded and _ADDRESS_LINE.search(head) is not None
+    return points >= 3 and words and coded and named and not _asks_about_it(head)
 
 
 _ADDRESS_LINE: Final = re.compile(
@@ -96,6 +107,34 @@ _ADDRESS_LINE: Final = re.compile(
     re.MULTILINE,
 )
 _CODE_ANYWHERE: Final = re.compile(r"(?<![\d.])[45][0-57]\d(?![\d.])|(?<![\d.])[45]\.\d\.\d")
+
+
+def _speaks_of_other_things(message: Message, notice: str) -> bool:
+    """Whether what was not delivered is no mail: a parcel, tickets, an order.
+
+    Asked where no server's reply is quoted. A mail system that signs as one is believed.
+    """
+    nameless = null_sender(message) and "@" not in message.header("from")
+    if nameless or daemon_sender(message) or message.content_type == "multipart/report":
+        return False
+    told = message.header("subject") + "\n" + notice[:8_000]
+    if pattern("parcels").search(told) or pattern("mail_words").search(told) is None:
+        return True
+    return not report_subject(message)
+
+
+def _asks_about_it(head: str) -> bool:
+    """Whether somebody asks a question, or greets, before the notice that they show begins."""
+    first = ADDRESS.search(head)
+    return pattern("asks").search(head[: first.start()] if first else head) is not None
+
+
+def by_list(message: Message) -> bool:
+    """Whether it was sent to a list's readers, which no mail system's report is."""
+    listed = message.header("list-unsubscribe") or message.header("list-post")
+    return (
+        bool(listed) and message.content_type != "multipart/report" and not daemon_sender(message)
+    )
 
 
 def by_machine(message: Message) -> bool:
@@ -144,8 +183,5 @@ def weigh(message: Message) -> int:
     if not daemon:
         points -= 3 * reply_subject(message) + 2 * (
             bool(message.header("in-reply-to")) and not null
-        )
-        points -= 2 * (
-            bool(message.header("list-unsubscribe") or message.header("list-post")) and not null
         )
     return points

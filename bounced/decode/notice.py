@@ -440,12 +440,22 @@ def remote_host(text: str) -> str | None:
     return found["host"] if found else None
 
 
+# what keeps "was delivered to 17 of 20" from being good news
+_FAILURE = re.compile(
+    r"fail|error|reject|refus|unable|unknown|undeliver|\bno[tr]?\b|n't\b"
+    r"|\b[45]\.\d\.\d|\b[45]\d\d[ -]",
+    re.IGNORECASE,
+)
+
+
 def action(subject: str, notice: str) -> Action:
-    """Whether the notice warns of a delay or reports a failure."""
+    """Whether the notice warns of a delay, or reports a failure or a success."""
+    head = notice[:4_000]
+    if pattern("delivered").search(head) and not _FAILURE.search(subject + "\n" + head):
+        return Action.DELIVERED
     given_up = re.search(r"\bfail|undeliver|giv(?:en|ing) up", subject, re.IGNORECASE)
     if pattern("delay_subject").search(subject):
         return Action.FAILED if given_up else Action.DELAYED
-    head = notice[:4_000]
     delayed = pattern("delayed").search(head) and pattern("going_on").search(head)
     final = pattern("final").search(head) or pattern("final").search(subject)
     return Action.DELAYED if delayed and not final else Action.FAILED

@@ -45,6 +45,12 @@ FIELDS = "Final-Recipient: rfc822; reader@example.net\nAction: failed\nStatus: 5
         ("Postmaster Smith <j.smith@example.net>", "Undelivered parcels", "reader@example.com: 550 parcels could not be delivered to the recipient.\n", [], "j.smith@example.net"),
         ("postmaster@example.net", "Your newsletter", "Please remove reader@example.net from your list.\n", [], "postmaster@example.net"),
         ("root@example.org (Cron Daemon)", "Cron <root@host> backup", "backup failed: error 550 user unknown root@example.org\n", [], "root@example.org"),
+        (ANNA, "Undelivered Mail Returned to Sender", "Do you know what this is?\n\n" + NOTICE, [], None),
+        ("Claire <claire@example.fr>", "Message non remis", "Bonjour Madame,\n\nvoici ce que je reçois :\n\n" + NOTICE, [], None),
+        ("Fast Freight <noreply@example.net>", "Delivery failed", "Your parcel was returned to our depot. Mail care@example.com.\n", ["Auto-Submitted: auto-generated"], ""),
+        ("Versand <info@example.de>", "Zustellung fehlgeschlagen", "Ihr Paket konnte nicht zugestellt werden. Fragen: hilfe@example.com.\n", [], ""),
+        ("速運 <kf@example.cn>", "投递失败通知", "您的包裹无法送达，请联系 kefu@example.com。\n", [], ""),
+        ("Mail Craft <letter@example.net>", "Why mail is not delivered", "1. 550 5.1.1 <reader@example.com>: User unknown\n", ["List-Unsubscribe: <https://example.net>"], ""),
         ("Logwatch <root@example.org>", "Logwatch: delivery errors", "  2 reader@example.com: 550 5.1.1 User unknown\n", [], "root@example.org"),
     ],
 )  # fmt: skip
