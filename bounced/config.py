@@ -19,13 +19,16 @@ import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, NewType, TypeVar
 
 from bounced.mailbox.providers import Authority, Flow, providers
+from bounced.model import NoticeKind, Subscription
 from bounced.policy import Brake, Policy
 from bounced.text import safe
 from bounced.trust import Key
+from bounced.webhooks import Webhook, key_of, wrong_with
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -49,6 +52,7 @@ TOP_LEVEL: Final = (
     "quarantine_copies",
     "token_folder",
     "token_key",
+    "webhook",
 )
 # A folder such as "\\Junk" is the one that the server marks so (RFC 6154).
 SPECIAL: Final = "\\"
@@ -251,6 +255,30 @@ class TokenKey:
 
 
 @dataclass(frozen=True, slots=True)
+class WebhookConfig:
+    """Where to tell of changes, and of which; `give_up` is in seconds."""
+
+    name: str
+    url: str
+    secret: Secret
+    events: tuple[NoticeKind, ...] = tuple(NoticeKind)
+    give_up: Seconds = Seconds(5 * 86400.0)
+
+    def reveal(self) -> Webhook:
+        """The webhook with its secret. Raises ConfigError."""
+        try:
+            key = key_of(self.secret.reveal())
+            return Webhook(self.name, self.url, key, timedelta(seconds=self.give_up))
+        except ValueError as problem:
+            raise ConfigError((f"webhook {self.name}: {problem}",)) from None
+
+    @property
+    def subscription(self) -> Subscription:
+        """What the ledger keeps notices by."""
+        return Subscription(self.name, frozenset(self.events))
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """All that the operator decides. `path` is the file it came from; `warnings` are sentences."""
 
@@ -263,6 +291,7 @@ class Config:
     quarantine_copies: Path | None = None
     token_folder: Path | None = None
     token_keys: tuple[TokenKey, ...] = ()
+    webhooks: tuple[WebhookConfig, ...] = ()
     path: Path | None = None
     warnings: tuple[str, ...] = ()
 
@@ -365,6 +394,7 @@ class _Reading:
             if name in table
         }
         token_keys = list(self._token_keys(table.get("token_key", [])))
+        webhooks = list(self._webhooks(table.get("webhook", [])))
         if token_keys:  # whoever gives mail tokens can tell forgeries, and expects us to
             policy.setdefault("trust", "verified")
         if policy.get("trust") == "verified" and not token_keys:
@@ -380,6 +410,7 @@ class _Reading:
             rules=rules,
             **folders,
             token_keys=tuple(TokenKey(**keys) for keys in token_keys),
+            webhooks=tuple(WebhookConfig(**keys) for keys in webhooks),
             path=self.path,
             warnings=tuple(self._warnings(table)),
         )
@@ -391,10 +422,13 @@ class _Reading:
             raise ConfigError((f"{at}: {problem}",), self.path) from None
 
     def _warnings(self, table: dict[str, Any]) -> Iterator[str]:
-        secret = {"password", "client_secret", "refresh_token"}
-        holds = any(
-            secret & {*entry, *entry.get("oauth2", ())} for entry in table.get("mailbox", [])
-        )
+        secret = {"password", "client_secret", "refresh_token", "secret"}
+        entries = [
+            *table.get("mailbox", []),
+            *table.get("token_key", []),
+            *table.get("webhook", []),
+        ]
+        holds = any(secret & {*entry, *entry.get("oauth2", ())} for entry in entries)
         url = table.get("database", {}).get("url", "")
         if (holds or hide_password(url) != safe(url)) and self.permissions & 0o077:
             yield (
@@ -422,16 +456,34 @@ class _Reading:
             yield keys
 
     def _token_keys(self, entries: Any) -> Iterator[dict[str, Any]]:
+        for _, keys in self._secretive(TokenKey, entries, "token_key"):
+            yield keys
+
+    def _webhooks(self, entries: Any) -> Iterator[dict[str, Any]]:
+        names: set[str] = set()
+        for at, keys in self._secretive(WebhookConfig, entries, "webhook"):
+            problem = wrong_with(keys["url"]) if keys.get("url") else None
+            if problem is not None:
+                self.problems.append(f"{at}.url: {problem}")
+            if keys.get("name") in names:
+                self.problems.append(f"{at}.name: {keys['name']!r} is another webhook's already")
+            names.add(keys.get("name", at))
+            yield keys
+
+    def _secretive(
+        self, cls: type, entries: Any, what: str
+    ) -> Iterator[tuple[str, dict[str, Any]]]:
+        """The tables of a list, each with the place where it stands and a secret of its own."""
         if not isinstance(entries, list):
-            self.problems.append("token_key: expected [[token_key]] tables, in double brackets")
+            self.problems.append(f"{what}: expected [[{what}]] tables, in double brackets")
             return
         for number, entry in enumerate(entries):
-            at = f"token_key[{number}]"
-            keys = self._table(TokenKey, entry, at)
+            at = f"{what}[{number}]"
+            keys = self._table(cls, entry, at)
             if isinstance(entry, dict) and keys.get("secret") is None:
                 places = ", ".join(f"secret{place}" for place in SECRET_PLACES)
                 self.problems.append(f"{at}.secret: missing (one of {places} is needed)")
-            yield keys
+            yield at, keys
 
     def _mailbox(self, entry: Any, at: str) -> dict[str, Any]:
         if not isinstance(entry, dict):
@@ -629,6 +681,8 @@ def _reader(shape: Any, folder: Path) -> tuple[Callable[[Any], Any], str]:
         words, values = typing.get_args(shape)
         read, name = _reader(values, folder)
         return _table_of(words, read), f"a table of {words.__name__.lower()} = {name}"
+    if isinstance(shape, type) and issubclass(shape, Enum):
+        return shape, "one of " + ", ".join(f'"{word.value}"' for word in shape)
     if shape is Path:
         return lambda value: folder / Path(_text(value)).expanduser(), "a path"
     return _READERS[shape]

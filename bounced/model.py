@@ -384,3 +384,49 @@ class Rehearsed:
     recorded: Recorded
     changes: tuple[Foretold, ...] = ()
     waiting: tuple[str, ...] = ()
+
+
+class NoticeKind(StrEnum):
+    """What webhooks can be told of; the words are those on the wire."""
+
+    SUPPRESSED = "address.suppressed"
+    RELEASED = "address.released"
+    HELD = "run.held"
+    INCIDENT = "incident.opened"
+    FAILING = "mailbox.failing"
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """A webhook by its name, and the kinds of notices that it asked for."""
+
+    webhook: str
+    kinds: frozenset[NoticeKind]
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """One thing to tell one webhook, as the outbox keeps it.
+
+    `message_id` is the same for all webhooks and at every attempt; `payload` is the JSON to send;
+    `attempts` counts this one.
+    """
+
+    id: int
+    message_id: str
+    payload: str
+    created_at: datetime
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Setback:
+    """A notice that was not taken: why, and when to try it again (`until` None: never by itself).
+
+    With `all_wait` it is the webhook's own trouble, and everything for it waits as long.
+    """
+
+    notice: Notice
+    error: str
+    until: datetime | None
+    all_wait: bool

@@ -31,6 +31,7 @@ from bounced.cli import (
     sync,
     tokens,
     undo,
+    webhooks,
 )
 from bounced.cli.failures import Entrance
 from bounced.cli.settings import Settings, ledger_options
@@ -62,6 +63,7 @@ COMMANDS: tuple[click.Command, ...] = (
     subscribers.subscribers,
     tokens.token,
     tokens.sent,
+    webhooks.webhooks,
     database.db,
 )
 

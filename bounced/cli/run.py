@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 # A refused login is not tried again for so long: many servers lock accounts for such tries.
 AFTER_REFUSAL = 1800.0
+# How often webhooks are told what is new (seconds); each has its own pauses after a failure.
+WEBHOOKS_EVERY = 15.0
 # How long a broken connection that waited for news is left alone (seconds), at first and at most.
 WATCH_AGAIN = (30.0, 1800.0)
 
@@ -71,8 +73,11 @@ def _until_told(settings: Settings, config: Config, stop: Stop) -> Config | None
         )
         for mailbox in chosen
     ]
-    _log.info("started", extra={"mailboxes": len(jobs), "pid": os.getpid()})
-    notify(f"READY=1\nSTATUS={len(jobs)} mailboxes")
+    if config.webhooks:
+        work = partial(_tell_webhooks, ledger, over, config)
+        jobs.append(schedule.Job(name="(webhooks)", work=work, every=WEBHOOKS_EVERY))
+    _log.info("started", extra={"mailboxes": len(chosen), "pid": os.getpid()})
+    notify(f"READY=1\nSTATUS={len(chosen)} mailboxes")
     try:
         schedule.run(jobs, partial(_wait, settings, stop, successor))
     finally:
@@ -125,6 +130,25 @@ def _sync_and_log(
     _log.info("synced", extra={**name, **figures(tally, time.monotonic() - began)})
     if tally.held:
         _log.warning("held", extra={**name, "run": tally.run_id, "type": "bounced hold list"})
+    return None
+
+
+def _tell_webhooks(ledger: Ledger, over: Callable[[], bool], config: Config) -> float | None:
+    """One pass over the webhooks; what they do not take is kept and has a time of its own."""
+    from bounced.cli.webhooks import delivered
+
+    try:
+        known = [one.reveal() for one in config.webhooks]
+        for webhook, done in delivered(known, ledger, over):
+            facts = {"webhook": webhook.name, "taken": done.taken, "failed": done.failed}
+            if done.failed:
+                _log.warning("not told", extra={**facts, "given_up": done.dead, "why": done.error})
+            elif done.taken:
+                _log.info("told", extra=facts)
+    except Exception as problem:  # noqa: BLE001 - a webhook's trouble never ends the process
+        told = failure(problem)
+        _log.error("webhooks failed", extra={"why": " ".join(told.sentences)})
+        return 0.0
     return None
 
 

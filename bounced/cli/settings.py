@@ -86,6 +86,7 @@ def open_ledger(chosen: Config, *, migrate: bool | None = None) -> Ledger:
         migrate=migrate,
         rules_version=rules_version(chosen.rules) if chosen.rules else None,
         keys=chosen.keys,
+        subscriptions=[webhook.subscription for webhook in chosen.webhooks],
     )
     if ledger.upgraded and migrate is None:
         before, after = ledger.upgraded

@@ -29,18 +29,23 @@ if TYPE_CHECKING:
 def status(context: click.Context, *, as_json: bool, patience: float) -> None:
     """Show each mailbox: when it was last emptied, and what was found in it.
 
-    Exits with 1 when one has been failing for long, so that a monitor can ask it.
+    Exits with 1 when one has been failing for long, or something could not be told to a webhook,
+    so that a monitor can ask it.
     """
+    from bounced.cli.webhooks import waiting as webhook_line
     from bounced.ledger.audit import failing_since
+    from bounced.ledger.outbox import outboxes
     from bounced.report import json_line
 
     with context.ensure_object(Settings).ledger() as ledger:
         rows = ledger.mailboxes()
+        unsaid = [row for row in outboxes(ledger) if row.dead or row.last_error]
         holds = ledger.holds()
         failing = failing_since(ledger)
     now = datetime.now(UTC)
     late = any(now - since > timedelta(minutes=patience) for since in failing.values())
-    code = Exit.PERSON_NEEDED if late else Exit.DONE
+    given_up = any(row.dead for row in unsaid)
+    code = Exit.PERSON_NEEDED if late or given_up else Exit.DONE
     if as_json:
         for row in rows:
             click.echo(json_line({**asdict(row), "failing_since": failing.get(row.name)}))
@@ -52,6 +57,8 @@ def status(context: click.Context, *, as_json: bool, patience: float) -> None:
     if holds:
         waiting = ", ".join(str(held.run_id) for held in holds)
         click.echo(f"The brake holds run {waiting}. Type: bounced hold list")
+    for untold in unsaid:
+        click.echo(webhook_line(untold))
     context.exit(code)
 
 

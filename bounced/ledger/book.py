@@ -47,7 +47,7 @@ if TYPE_CHECKING:
         Undone,
     )
     from bounced.ledger.selection import Selection
-    from bounced.model import Destination, Reading, Recorded, Rehearsed, Visit
+    from bounced.model import Destination, Reading, Recorded, Rehearsed, Subscription, Visit
     from bounced.trust import Key
 
 LEASE = timedelta(minutes=10)
@@ -78,6 +78,7 @@ class Ledger:
         lease: timedelta = LEASE,
         rules_version: str | None = None,
         keys: Callable[[], Sequence[Key]] = tuple,
+        subscriptions: Sequence[Subscription] = (),
     ) -> Ledger:
         """Connect, and see that the schema fits.
 
@@ -86,12 +87,12 @@ class Ledger:
         LedgerTooNew. `never_suppress` holds addresses, domains (`example.com` or
         `@example.com`) and roles at any domain (`abuse@`). `rules_version` is stored with every
         judgement (None: that of the built-in books). `keys` is asked for the keys of
-        tokens when a mailbox is visited first.
+        tokens when a mailbox is visited first. `subscriptions` are the webhooks to be told.
         """
         database = Database(url)
         policy = policy or Policy()
         spared = frozenset(_spared(name) for name in never_suppress)
-        judge = standings.Judge(policy, spared, policy.version)
+        judge = standings.Judge(policy, spared, policy.version, tuple(subscriptions))
         ledger = cls(
             database,
             judge,

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import delete, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 
-from bounced.ledger import bulk
+from bounced.ledger import bulk, outbox
 from bounced.ledger.engine import chunks
 from bounced.ledger.tables import (
     address,
@@ -27,7 +27,17 @@ from bounced.ledger.tables import (
     subscriber,
     transition,
 )
-from bounced.model import Fault, Kind, Outcome, PastEvent, Reason, Release, Standing, Status
+from bounced.model import (
+    Fault,
+    Kind,
+    NoticeKind,
+    Outcome,
+    PastEvent,
+    Reason,
+    Release,
+    Standing,
+    Status,
+)
 from bounced.policy import Policy, standing
 from bounced.smtp import folded
 from bounced.trust import ENOUGH
@@ -40,6 +50,8 @@ if TYPE_CHECKING:
     from sqlalchemy.dialects.postgresql import Insert as PostgresqlInsert
     from sqlalchemy.dialects.sqlite import Insert as SqliteInsert
 
+    from bounced.model import Subscription
+
 # The states of runs whose events do not count.
 LEFT_OUT = frozenset({"held", "discarded"})
 # The states of runs whose count of newly suppressed addresses may still be asked for.
@@ -51,11 +63,13 @@ class Judge:
     """What stays the same for every address: the policy and whom it must never suppress.
 
     `never_suppress` holds addresses, folded, domains, and roles at any domain (`abuse@`).
+    `subscriptions` are the webhooks that want to hear of changes.
     """
 
     policy: Policy
     never_suppress: frozenset[str]
     version: str
+    subscriptions: tuple[Subscription, ...] = ()
 
     def conclude(
         self, whose: str, history: History, counts: Callable[[Entry], bool], at: datetime
@@ -244,7 +258,26 @@ def write(
             changes.append({**change, "address": whose, "policy_version": judge.version})
     bulk.put(connection, address, rows, key="address")
     bulk.put(connection, transition, changes)
+    _announce(connection, judge, occasion, changes, rows)
     return began, ended
+
+
+def _announce(
+    connection: Connection,
+    judge: Judge,
+    occasion: Occasion,
+    changes: Sequence[Mapping[str, Any]],
+    rows: Sequence[Mapping[str, Any]],
+) -> None:
+    """Tell webhooks of suppressions that began and ended."""
+    if not judge.subscriptions:
+        return
+    ends = {row["address"]: row["expires_at"] for row in rows}
+    began = [one for one in changes if one["to_suppressed"] and not one["from_suppressed"]]
+    ended = [one for one in changes if one["from_suppressed"] and not one["to_suppressed"]]
+    for kind, some in ((NoticeKind.SUPPRESSED, began), (NoticeKind.RELEASED, ended)):
+        about = [outbox.told(change, ends[change["address"]]) for change in some]
+        outbox.announce(connection, judge.subscriptions, kind, about, occasion.at)
 
 
 def _row(whose: str, found: Standing, history: History, version: str) -> dict[str, object]:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Dialect
 
 # The newest revision in migrations/versions; a test holds the two together.
-HEAD = "0003"
+HEAD = "0004"
 
 VIEW = "suppression"
 
@@ -300,4 +300,21 @@ release = Table(
     Column("by", String, nullable=False),
     Column("note", Text, nullable=False, server_default=""),
     Column("decision_id", ForeignKey("decision.id"), index=True),
+)
+
+# What webhooks are to be told; a row goes when it was taken (bounced.ledger.outbox).
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("webhook", String, nullable=False),
+    Column("message_id", String, nullable=False),  # the same at every attempt and for all webhooks
+    Column("address", String, index=True),
+    Column("payload", Text, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("next_at", UtcDateTime, nullable=False),
+    Column("last_error", Text),
+    Column("dead_at", UtcDateTime),  # given up
+    Index(None, "webhook", "next_at"),
 )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import bindparam, delete, select, update
 
-from bounced.ledger import bulk, facts, standings
+from bounced.ledger import bulk, facts, outbox, standings
 from bounced.ledger.engine import chunks
 from bounced.ledger.errors import lease_lost
 from bounced.ledger.tables import (
@@ -25,7 +25,7 @@ from bounced.ledger.tables import (
     seen,
     sent,
 )
-from bounced.model import Destination, Recorded, Visit
+from bounced.model import Destination, NoticeKind, Recorded, Visit
 from bounced.policy import brake_holds
 from bounced.smtp import folded
 from bounced.trust import Trust
@@ -45,6 +45,8 @@ if TYPE_CHECKING:
 
 DONE = ("recorded", "filed")
 ERROR_LIMIT = 500
+# What `bounced.sync` ends a pass with that somebody stopped: no failure of the mailbox.
+STOPPED = ("stopped before the end", "interrupted")
 
 
 @dataclass(slots=True)
@@ -160,6 +162,10 @@ class Visits:
         if connection.execute(select(mailbox.c.id).where(mine)).scalar() is None:
             return
         last_error = None if error is None else facts.clean(error, ERROR_LIMIT)
+        if last_error is not None and last_error not in STOPPED:
+            before = connection.execute(select(mailbox.c.last_error).where(mine)).scalar()
+            if before in (None, *STOPPED):  # the first failure in a row
+                self._tell(connection, NoticeKind.FAILING, visit, at, why=last_error)
         values = {"lease_owner": None, "lease_until": None, "last_error": last_error}
         connection.execute(update(mailbox).where(mine).values(last_sync_at=at, **values))
         this = update(run).where(run.c.id == visit.run_id)
@@ -171,6 +177,16 @@ class Visits:
         ended = connection.execute(this.where(run.c.state == "open").values(state="done"))
         if ended.rowcount:
             forget_newly_suppressed(connection, visit.run_id)
+
+    def _tell(
+        self, connection: Connection, kind: NoticeKind, visit: Visit, at: datetime, **more: object
+    ) -> None:
+        """Tell webhooks of what happened to a mailbox."""
+        if not self.judge.subscriptions:
+            return
+        query = select(mailbox.c.name).where(mailbox.c.id == visit.mailbox_id)
+        data = {"mailbox": connection.execute(query).scalar_one(), **more}
+        outbox.announce(connection, self.judge.subscriptions, kind, [data], at)
 
     def _guard(self, connection: Connection, visit: Visit) -> RowMapping:
         """The mailbox's row; raises LeaseLost where the fence is not ours any more.
@@ -296,6 +312,7 @@ class Visits:
             connection.execute(update(run).where(run.c.id == run_id).values(state="held"))
             everyone = standings.addresses_of_run(connection, run_id)
             standings.settle(connection, self.judge, occasion, everyone)
+            self._tell(connection, NoticeKind.HELD, visit, at, run=visit.run_id, addresses=newly)
             return 0, 0, newly
         for them, found in zip(loaded, with_this, strict=True):
             counts = found if state not in standings.LEFT_OUT else None

@@ -1,0 +1,150 @@
+"""What webhooks are to be told is written with the change, and waits until it is taken."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from bounced.ledger import outbox
+from bounced.model import NoticeKind, Setback, Subscription
+from bounced.policy import Brake
+from tests.servers.database import rows
+
+from .conftest import START, Pass, bounce, day, opened, reading, synced
+
+if TYPE_CHECKING:
+    from bounced.ledger import Ledger
+
+ALL = Subscription("site", frozenset(NoticeKind))
+
+
+def subscribed(url: str, *subscriptions: Subscription, **more: Any) -> Ledger:
+    return opened(url, subscriptions=subscriptions or (ALL,), **more)
+
+
+def told(ledger: Ledger, webhook: str = "site") -> list[tuple[str, dict[str, Any]]]:
+    notices = outbox.claim(ledger, webhook, at=day(50), limit=100)
+    outbox.settle(ledger, webhook, notices, taken=(), setbacks=(), at=day(0))
+    payloads = [json.loads(notice.payload) for notice in notices]
+    return [(one["type"], one["data"]) for one in payloads]
+
+
+def test_a_suppression_and_its_release_are_told_with_what_explains_them(url: str) -> None:
+    with subscribed(url) as ledger:
+        synced(ledger, [reading(1, bounce("ann@example.com", "gone"))])
+        ledger.release(["ann@example.com"], by="eve", note="", at=day(1))
+        (kind, began), (other, ended) = told(ledger)
+    assert (kind, other) == ("address.suppressed", "address.released")
+    assert (began["address"], began["reason"]) == ("ann@example.com", "mailbox_disabled")
+    assert began["rule"] == "test/gone"
+    assert began["because"].startswith("A hard bounce, sure to 1.00 (mailbox_disabled")
+    assert began["expires_at"] == "2026-04-01T12:00:00Z"
+    assert (ended["by"], ended["status"], ended["at"]) == ("eve", "active", "2026-01-02T12:00:00Z")
+
+
+def test_a_change_that_neither_suppresses_nor_releases_is_not_told(url: str) -> None:
+    with subscribed(url) as ledger:
+        synced(ledger, [reading(1, bounce("ann@example.com", "soft"))])
+        assert told(ledger) == []
+
+
+def test_each_webhook_is_told_what_it_asked_for_under_one_id(url: str) -> None:
+    other = Subscription("crm", frozenset({NoticeKind.SUPPRESSED}))
+    with subscribed(url, ALL, other) as ledger:
+        synced(ledger, [reading(1, "ann@example.com")])
+        ledger.release(["ann@example.com"], by="eve", note="", at=day(1))
+        assert [kind for kind, _ in told(ledger)] == ["address.suppressed", "address.released"]
+        assert [kind for kind, _ in told(ledger, "crm")] == ["address.suppressed"]
+    ids = rows(url, "SELECT message_id FROM outbox ORDER BY id")
+    assert len(ids) == 3
+    assert len(set(ids)) == 2
+
+
+def test_nothing_is_kept_where_nobody_asked(ledger: Ledger, url: str) -> None:
+    synced(ledger, [reading(1, "ann@example.com")])
+    assert rows(url, "SELECT count(*) FROM outbox") == [(0,)]
+
+
+def test_what_was_not_committed_is_never_told(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with subscribed(url) as ledger:
+        this = Pass(ledger)
+
+        def fails(*_: object, **__: object) -> None:
+            raise RuntimeError("the disk is gone")
+
+        monkeypatch.setattr("bounced.ledger.visits.Visits._renew", fails)
+        with pytest.raises(RuntimeError):
+            ledger.record(this.visit, [reading(1, "ann@example.com")], at=START)
+        assert told(ledger) == []
+
+
+def test_a_held_run_is_told_once_and_its_addresses_when_it_is_accepted(url: str) -> None:
+    with subscribed(url, brake=Brake(share=0, floor=2)) as ledger:
+        letters = [reading(n, f"a{n}@example.com") for n in range(1, 6)]
+        synced(ledger, letters[:3], letters[3:])
+        ((kind, data),) = told(ledger)
+        assert kind == "run.held"
+        assert (data["mailbox"], data["addresses"]) == ("news", 3)
+        ledger.decide(data["run"], accept=True, by="eve", at=day(1))
+        assert [kind for kind, _ in told(ledger)] == ["run.held"] + 5 * ["address.suppressed"]
+
+
+def test_a_mailbox_that_fails_is_told_once_until_it_works_again(url: str) -> None:
+    with subscribed(url) as ledger:
+        for error in ("no route", "no route", None, "stopped before the end", "bad login"):
+            Pass(ledger).end(error)
+        found = told(ledger)
+    assert [kind for kind, _ in found] == ["mailbox.failing", "mailbox.failing"]
+    assert [data["why"] for _, data in found] == ["no route", "bad login"]
+
+
+def test_what_one_has_claimed_nobody_else_gets_until_the_claim_runs_out(url: str) -> None:
+    with subscribed(url) as ledger:
+        synced(ledger, [reading(1, "ann@example.com")])
+        (first,) = outbox.claim(ledger, "site", at=day(1))
+        assert outbox.claim(ledger, "site", at=day(1)) == []
+        (again,) = outbox.claim(ledger, "site", at=day(1) + outbox.CLAIM)
+        assert again.message_id == first.message_id
+
+
+def test_a_webhook_in_trouble_is_left_alone_whole_and_a_refused_notice_by_itself(url: str) -> None:
+    with subscribed(url) as ledger:
+        synced(ledger, [reading(n, f"a{n}@example.com") for n in (1, 2, 3)])
+        notices = outbox.claim(ledger, "site", at=day(1), limit=2)
+        later = day(1) + timedelta(hours=1)
+        trouble = Setback(notices[0], "no answer", later, all_wait=True)
+        outbox.settle(ledger, "site", notices, taken=(), setbacks=[trouble], at=day(1))
+        assert outbox.claim(ledger, "site", at=day(1)) == []
+        notices = outbox.claim(ledger, "site", at=later)
+        assert [one.attempts for one in notices] == [2, 1, 1]
+        refused = Setback(notices[0], "it answered 400", day(9), all_wait=False)
+        done = [notices[1].id]
+        outbox.settle(ledger, "site", notices, taken=done, setbacks=[refused], at=later)
+        assert [one.id for one in outbox.claim(ledger, "site", at=later)] == [notices[2].id]
+
+
+def test_what_is_given_up_is_counted_and_can_be_tried_again(url: str) -> None:
+    with subscribed(url) as ledger:
+        synced(ledger, [reading(1, "ann@example.com"), reading(2, "bob@example.com")])
+        notices = outbox.claim(ledger, "site", at=day(1))
+        over = Setback(notices[0], "it answered 410", None, all_wait=False)
+        outbox.settle(ledger, "site", notices, taken=(), setbacks=[over], at=day(1))
+        (row,) = outbox.outboxes(ledger)
+        assert (row.webhook, row.waiting, row.dead) == ("site", 1, 1)
+        assert row.last_error == "it answered 410"
+        assert len(outbox.claim(ledger, "site", at=day(90))) == 1
+        assert outbox.revive(ledger, at=day(2)) == 2
+        assert [one.attempts for one in outbox.claim(ledger, "site", at=day(2))] == [1, 1]
+
+
+def test_what_was_given_up_long_ago_can_be_dropped(url: str) -> None:
+    with subscribed(url) as ledger:
+        synced(ledger, [reading(1, "ann@example.com")])
+        notices = outbox.claim(ledger, "site", at=day(1))
+        over = Setback(notices[0], "it answered 410", None, all_wait=False)
+        outbox.settle(ledger, "site", notices, taken=(), setbacks=[over], at=day(1))
+        assert outbox.forget_dead(ledger, day(1)) == 0
+        assert outbox.forget_dead(ledger, day(2)) == 1
