@@ -16,7 +16,7 @@ import logging
 import re
 import warnings
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, lru_cache
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
@@ -165,19 +165,19 @@ def read(raw: bytes, *, truncated: bool = False) -> Message:
         boundary = _first(parameters, "boundary").rstrip()
         if boundary and f"--{boundary}--".encode("latin-1", "replace") not in body:
             problems.append(UNCLOSED if data.endswith(b"\n") else CUT)
-        reader, leaves = _structure(root, boundary, head + b"\n" + body, problems)
+        reader, leaves = _structure(root, boundary, head, problems)
     return Message(
         headers, tuple(leaves or [root]), content_type, parameters, tuple(problems), reader
     )
 
 
 def _structure(
-    root: Part, boundary: str, data: bytes, problems: list[str]
+    root: Part, boundary: str, head: bytes, problems: list[str]
 ) -> tuple[str, list[Part]]:
     """Who read the structure, and the leaves: the quick way for what is well formed."""
     if not problems and (quick := _well_formed(root, boundary)) is not None:
         return "quick", quick
-    careful = _ask_flanker(data)
+    careful = _ask_flanker(head + b"\n" + root.body)
     return (
         ("flanker", careful)
         if careful is not None
@@ -194,7 +194,10 @@ def _well_formed(root: Part, boundary: str) -> list[Part] | None:
         return None
     oddities: list[str] = []
     leaves = _leaves(root, boundary, oddities)
-    odd = oddities or any(not part.headers or _odd(part) for part in leaves)
+    blank = b"--%s\n\n" % boundary.encode("latin-1", "replace")
+    odd = oddities or any(
+        _odd(part) or not (part.headers or blank + part.body[:100] in root.body) for part in leaves
+    )
     return None if odd else leaves
 
 
@@ -204,7 +207,7 @@ def _odd(part: Part) -> bool:
     enclosed = kind.startswith("message/") or kind.endswith("rfc822-headers")
     return kind.startswith("multipart/") or (
         not enclosed
-        and b"\n--" in part.body[:200_000]
+        and part.body.find(b"\n--", 0, 200_000) >= 0
         and _LIKE_BOUNDARY.search(part.body) is not None
     )
 
@@ -259,26 +262,27 @@ _KNOWN_FIELD = re.compile(
 
 def _plausible(data: bytes) -> bool:
     """Whether what stands before the first blank line is a header block and not prose."""
-    return (
-        _KNOWN_FIELD.search(data[: min(MAX_HEADER_BLOCK, data.find(b"\n\n") % (len(data) + 1))])
-        is not None
-    )
+    end = min(MAX_HEADER_BLOCK, data.find(b"\n\n") % (len(data) + 1))
+    return _KNOWN_FIELD.search(data, 0, end) is not None
 
 
-_FIELDS = re.compile(rb"^([!-9;-~]{1,100})[ \t]*:[ \t]*([^\n]*(?:\n[ \t][^\n]*)*)", re.MULTILINE)
+_FIELDS = re.compile(r"^([!-9;-~]{1,100})[ \t]*:[ \t]*([^\n]*(?:\n[ \t][^\n]*)*)", re.MULTILINE)
 
 
 def _headers(block: bytes) -> Headers:
     """Fields in order, names in lower case, values unfolded, raw bytes as latin-1."""
-    found = islice(_FIELDS.finditer(block[:MAX_HEADER_BLOCK]), MAX_HEADERS)
-    return tuple((field[1].decode("latin-1").lower(), _unfolded(field[2])) for field in found)
+    text = block[:MAX_HEADER_BLOCK].decode("latin-1")
+    fields = (found.groups() for found in islice(_FIELDS.finditer(text), MAX_HEADERS))
+    return tuple(
+        [
+            (name.lower(), _unfolded(value) if "\n" in value else value[:MAX_HEADER].strip())
+            for name, value in fields
+        ]
+    )
 
 
-def _unfolded(value: bytes) -> str:
-    value = value[:MAX_HEADER]
-    if b"\n" in value:
-        value = b" ".join(line.strip() for line in value.split(b"\n"))
-    return value.decode("latin-1").strip()
+def _unfolded(value: str) -> str:
+    return " ".join([line.strip(" \t\v\f") for line in value[:MAX_HEADER].split("\n")]).strip()
 
 
 def _header_problems(block: bytes, headers: Headers) -> list[str]:
@@ -290,6 +294,7 @@ def _header_problems(block: bytes, headers: Headers) -> list[str]:
     return problems
 
 
+_COMMENT = re.compile(r"\([^()]{0,200}\)")
 _PARAMETER = re.compile(
     r";\s*([\w!#$%&'+.^`{}~-]{1,60})\s*=\s*(\"(?:[^\"\\]|\\.){0,500}\"|[^;\s\"]{0,500})"
 )
@@ -300,13 +305,21 @@ def content_type_of(headers: Headers, *, default: str = "text/plain") -> tuple[s
 
     What is no type (`Content-Type: text`) is plain text (RFC 2045, 5.2).
     """
-    value = re.sub(r"\([^()]{0,200}\)", "", _first(headers, "content-type")[:4_000])
+    value = _first(headers, "content-type")
+    if not value:
+        return default, ()
+    kind, parameters = _parsed_type(value[:4_000])
+    return kind or default, parameters
+
+
+@lru_cache(1_024)
+def _parsed_type(value: str) -> tuple[str, Headers]:
+    value = _COMMENT.sub("", value) if "(" in value else value
     kind = value.partition(";")[0].strip().strip("\"'").lower()
     kind = kind.split()[0] if kind.split() else ""
-    found = (
-        (m[1].lower(), m[2].strip('"').replace('\\"', '"')) for m in _PARAMETER.finditer(value)
-    )
-    return (kind if "/" in kind else "text/plain") if kind else default, tuple(found)
+    found = _PARAMETER.finditer(value) if ";" in value else ()
+    parameters = tuple((m[1].lower(), m[2].strip('"').replace('\\"', '"')) for m in found)
+    return (kind if "/" in kind else "text/plain") if kind else "", parameters
 
 
 # --- flanker ---
@@ -403,7 +416,8 @@ def _leaves(root: Part, boundary: str, problems: list[str]) -> list[Part]:
             problems.append("parts over the limit")
         children = [_part(piece, part.content_type) for piece in pieces[:MAX_PARTS]]
         for child in reversed(children):
-            inner = _first(content_type_of(child.headers)[1], "boundary")
+            many = child.content_type.startswith("multipart/")
+            inner = _first(content_type_of(child.headers)[1], "boundary") if many else ""
             waiting.append((child, inner, depth + 1))
     if waiting:
         problems.append("parts over the limit")

@@ -1,5 +1,7 @@
 """A message is read whatever has happened to it on its way, and its damage is told."""
 
+import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -252,6 +254,51 @@ def test_flanker_and_the_plain_reader_see_the_same_leaves() -> None:
     assert multiparts >= 150
     assert by_flanker >= 0.85 * multiparts
     assert by_flanker < multiparts  # so that the fallback is seen to read real mail, too
+
+
+PADDED_BOUNDARY = re.compile(rb"^--[^\s-]\S*[ \t]+$|^-{4,}\S+-- $", re.MULTILINE)
+
+
+def whole(parts: Sequence[Part]) -> list[Part]:
+    """Without the empty last part that flanker sees behind a boundary that closes nothing."""
+    return [part for part in parts if part.headers or part.body.strip()]
+
+
+def begins_alike(quick: Sequence[Part], careful: Sequence[Part]) -> bool:
+    """Whether the leaves are the same, but for a boundary line at the end of flanker's.
+
+    Where an enclosed message does not close its own boundary, flanker takes the line that closes
+    the outer one for a part of it.
+    """
+    one, other = whole(quick), whole(careful)
+    return len(one) == len(other) and all(
+        a.headers == b.headers
+        and a.content_type == b.content_type
+        and b.body.startswith(a.body.rstrip(b"\n"))
+        and b.body[len(a.body) :].count(b"\n") <= 3
+        for a, b in zip(one, other, strict=True)
+    )
+
+
+@pytest.mark.parametrize("where", ["fixtures/eml", "../shared/corpus/eml", "../shared/mta"])
+def test_the_quick_and_the_careful_reader_see_the_same_message(where: str) -> None:
+    letters = sorted((EML.parents[1] / where).rglob("*.eml"))
+    if not letters:
+        pytest.skip(f"{where} is not here")
+    both, different = 0, []
+    for letter in letters:
+        raw = letter.read_bytes()
+        quick = read(raw)
+        head, body = message._split(message._normalised(raw))
+        # flanker does not know that blanks may stand behind a boundary (RFC 2046, 5.1.1)
+        if quick.reader != "quick" or PADDED_BOUNDARY.search(body):
+            continue
+        careful = message._ask_flanker(head + b"\n" + body)
+        both += careful is not None
+        if careful is not None and not begins_alike(quick.parts, careful):
+            different.append(letter.name)
+    assert both >= 0.3 * len(letters)
+    assert different == []
 
 
 # --- the same mail again ---
