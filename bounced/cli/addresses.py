@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bounced.cli import exchange
+from bounced.cli import exchange, services
 from bounced.cli.settings import Settings, ledger_options
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ def _event(event: EventFacts) -> Iterator[str]:
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["text", "csv", "json", *exchange.FORMS]),
+    type=click.Choice(["text", "csv", "json", *services.outgoing()]),
     default="text",
     help="Text is one address a line; others are as that service takes them, or hashes.",
 )
@@ -144,8 +144,8 @@ def _write(rows: Iterable[SuppressedRow], form: str, *, for_spreadsheet: bool) -
         write_csv(rows, columns, sys.stdout, for_spreadsheet=for_spreadsheet)
     elif form == "json":
         write_json(rows, sys.stdout)
-    elif form in exchange.FORMS:
-        exchange.write(rows, form, sys.stdout)
+    elif form in services.outgoing():
+        services.write(rows, form, sys.stdout)
     else:
         for row in rows:
             sys.stdout.write(safe(row.address) + "\n")

@@ -1,67 +1,39 @@
-"""`bounced suppressed import`, and the forms in which the list goes out to mail services.
+"""`bounced suppressed import`: suppression lists of mail services and list managers, taken over.
 
-What a service calls its columns stands in one table; files may be CSV, a JSON list (bare or in an
-object), or one JSON object a line.
+What they call their columns stands in services.toml; files may be CSV, a JSON list (bare or inside
+an object), one JSON object a line, or plain lines.
 """
 
 from __future__ import annotations
 
 import csv
-import hashlib
 import json
-from dataclasses import dataclass
+import re
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from itertools import chain
 from typing import IO, TYPE_CHECKING, Any, Final
 
 import click
 
 from bounced.cli.moments import moment_option
+from bounced.cli.services import incoming, services
 from bounced.cli.settings import Settings, ledger_options, operator, say
-from bounced.cli.subscribers import ADDRESS_COLUMNS, is_address
+from bounced.cli.subscribers import is_address
 from bounced.text import safe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from bounced.ledger import Hearsay, SuppressedRow
+    from bounced.ledger import Hearsay
 
-
-@dataclass(frozen=True, slots=True)
-class Service:
-    """What a service calls itself and, in lower case, the fields of its list.
-
-    `words` are what the field `kind` begins with where the recipient complained; `unwanted` where
-    the line is none of our business (people who signed off).
-    """
-
-    title: str
-    address: tuple[str, ...] = ADDRESS_COLUMNS
-    kind: str = "reason"
-    complaint: tuple[str, ...] = ("complain", "spam")
-    unwanted: tuple[str, ...] = ("unsub",)
-    said: tuple[str, ...] = ()
-    when: tuple[str, ...] = ("created_at", "created", "since", "date")
-
-
-SERVICES: Final[Mapping[str, Service]] = {
-    "ses": Service("Amazon SES", ("emailaddress", "email"), when=("lastupdatetime",)),
-    "sendgrid": Service("SendGrid", ("email",), kind="type", said=("reason",), when=("created",)),
-    "mailgun": Service("Mailgun", ("address",), kind="type", said=("error",), when=("created_at",)),
-    "postmark": Service(
-        "Postmark", ("emailaddress",), "suppressionreason", said=("origin",), when=("createdat",)
-    ),
-    "sparkpost": Service(
-        "SparkPost", ("recipient", "email"), "source", said=("description",), when=("created",)
-    ),
-    "csv": Service("An imported list", kind="status", said=("because", "reason")),
-    "txt": Service("An imported list"),
-}
+# The mark of a line that held nothing but an address.
+PLAIN: Final = "\0plain"
 
 
 @click.command("import", short_help="Take over a suppression list from elsewhere.")
 @click.argument("path", type=click.Path(allow_dash=True))
-@click.option("--from", "source", required=True, type=click.Choice(sorted(SERVICES)))
+@click.option("--from", "source", required=True, type=click.Choice(sorted(incoming())))
 @click.option("--complaints", is_flag=True, help="Every line of the file is a complaint.")
 @moment_option("--since", "Only lines that are dated then or later, or not at all.")
 @ledger_options
@@ -82,7 +54,7 @@ def import_file(
     with click.open_file(path, encoding="utf-8-sig", errors="replace") as file:
         listing = Listing(file, source, complaints=complaints, since=since)
         with context.ensure_object(Settings).ledger(create=True) as ledger:
-            by = Source(source, SERVICES[source].title)
+            by = Source(source, services()[source].title)
             told = adopt(ledger, by, listing.rows(), owner=owner(), at=now, by=operator())
     _tell(context, listing, told)
 
@@ -113,14 +85,13 @@ class Listing:
     ) -> None:
         self.good = self.bad = self.passed = 0
         self._file = file
-        self._service = SERVICES[source]
-        self._plain = source == "txt"
+        self._service = services()[source]
         self._complaints = complaints
         self._since = since
 
     def rows(self) -> Iterator[Hearsay]:
         for number, fields in enumerate(self._fields(), 1):
-            address = _first(fields, self._service.address).strip()
+            address = bare(_first(fields, self._service.address))
             if not is_address(address):
                 self.bad += 1
                 say(f"entry {number}: no address: {', '.join(map(str, fields.values()))[:80]}")
@@ -133,16 +104,26 @@ class Listing:
             yield line
 
     def _fields(self) -> Iterator[Mapping[str, Any]]:
-        if self._plain:
-            yield from ({ADDRESS_COLUMNS[0]: line} for line in self._file if line.strip())
-            return
         start = self._file.readline()
         while start and not start.strip():
             start = self._file.readline()
         if start.lstrip()[:1] in ("[", "{"):
             yield from _json_objects(start, self._file)
+        elif self._service.plain and self._no_head(start):
+            yield from self._lines(start)
         else:
             yield from self._table(start)
+
+    def _no_head(self, first: str) -> bool:
+        """Whether a first line names no column of ours, or is the only one there can be."""
+        names = {cell.strip(' "').lower() for cell in re.split("[,;\t]", first.strip())}
+        return not names & set(self._service.address)
+
+    def _lines(self, first: str) -> Iterator[Mapping[str, Any]]:
+        for line in chain([first], self._file):
+            if not line.strip() or self._service.skips(line.strip()):
+                continue
+            yield {self._service.address[0]: line, PLAIN: True}
 
     def _table(self, first: str) -> Iterator[Mapping[str, Any]]:
         delimiter = max(",;\t", key=first.count)
@@ -161,7 +142,7 @@ class Listing:
                 yield dict(zip(head, cells, strict=False))
 
     def _bare(self, lines: Iterable[str], delimiter: str) -> Iterator[Mapping[str, Any]]:
-        names = (self._service.address[0], self._service.kind)
+        names = (self._service.address[0], self._service.kind[0])
         for cells in csv.reader(lines, delimiter=delimiter):
             if cells:
                 yield dict(zip(names, cells, strict=False))
@@ -170,9 +151,11 @@ class Listing:
         from bounced.ledger import Hearsay
 
         service = self._service
-        kind = _first(fields, (service.kind,)).lower()
+        kind = _first(fields, service.kind).lower()
         at = _time(_first(fields, service.when))
         if any(word in kind for word in service.unwanted):
+            return None
+        if not (self._complaints or PLAIN in fields or service.counts(fields)):
             return None
         if self._since is not None and at is not None and at < self._since:
             return None
@@ -187,13 +170,23 @@ def _json_objects(start: str, file: IO[str]) -> Iterator[Mapping[str, Any]]:
         first = json.loads(start)
     except ValueError:
         first = None  # it goes on over several lines
-    if isinstance(first, dict) and not any(isinstance(part, list) for part in first.values()):
+    if isinstance(first, dict) and _listed(first) == [first]:
         found: Iterable[Any] = _one_a_line(first, file)
     else:
         found = _listed(_parsed(start + file.read()))
     for one in found:
         if isinstance(one, dict):
-            yield {str(key).lower(): value for key, value in one.items()}
+            yield dict(_flat(one))
+
+
+def _flat(one: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
+    """Fields by name in lower case, those of a field in it as `reason.code`."""
+    for key, value in one.items():
+        name = f"{before}{key}".lower()
+        if isinstance(value, dict) and not before:
+            yield from _flat(value, f"{name}.")
+        else:
+            yield name, value
 
 
 def _one_a_line(first: Any, file: IO[str]) -> Iterator[Any]:
@@ -202,8 +195,11 @@ def _one_a_line(first: Any, file: IO[str]) -> Iterator[Any]:
 
 
 def _listed(whole: Any) -> list[Any]:
+    """The list, or that in an object (`{"data": {"results": […]}}`), else the object by itself."""
     if isinstance(whole, dict):
-        whole = next((part for part in whole.values() if isinstance(part, list)), [whole])
+        inner = [part for part in whole.values() if isinstance(part, dict)]
+        parts = [value for table in (whole, *inner) for value in table.values()]
+        return next((part for part in parts if isinstance(part, list)), [whole])
     return whole if isinstance(whole, list) else []
 
 
@@ -212,6 +208,12 @@ def _parsed(text: str) -> Any:
         return json.loads(text)
     except (ValueError, RecursionError):
         raise click.UsageError("the file begins like JSON and is none; nothing was read") from None
+
+
+def bare(text: str) -> str:
+    """The address in `Name <address>`, which is how list managers write some lines."""
+    before, bracket, after = text.strip().rpartition("<")
+    return after[:-1].strip() if bracket and after.endswith(">") and before else text.strip()
 
 
 def _first(fields: Mapping[str, Any], names: Sequence[str]) -> str:
@@ -232,56 +234,3 @@ def _time(text: str) -> datetime | None:
             continue
         return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
     return None
-
-
-# --- the list as services take it ---
-
-
-def write(rows: Iterable[SuppressedRow], form: str, out: IO[str]) -> None:
-    """One line an address, in the form in which a service (or an ad platform) takes a list."""
-    head, line = FORMS[form]
-    writer = csv.writer(out, lineterminator="\n")
-    if head:
-        writer.writerow(head)
-    writer.writerows([safe(cell) for cell in line(row)] for row in rows)
-
-
-def _complained(row: SuppressedRow) -> bool:
-    return row.reason == "complaint"
-
-
-def _date(row: SuppressedRow) -> str:
-    return "" if row.since is None else f"{row.since:%Y-%m-%dT%H:%M:%SZ}"
-
-
-def _hashed(name: str) -> Callable[[SuppressedRow], tuple[str, ...]]:
-    def line(row: SuppressedRow) -> tuple[str, ...]:
-        digest = hashlib.new(name, row.address.lower().encode(), usedforsecurity=False)
-        return (digest.hexdigest(),)
-
-    return line
-
-
-FORMS: Final[Mapping[str, tuple[tuple[str, ...], Callable[[SuppressedRow], tuple[str, ...]]]]] = {
-    "ses": ((), lambda row: (row.address, "COMPLAINT" if _complained(row) else "BOUNCE")),
-    "sendgrid": (("email",), lambda row: (row.address,)),
-    "mailgun": (
-        ("address", "code", "error", "created_at"),
-        lambda row: (row.address, "550", row.because, _date(row)),
-    ),
-    "postmark": (
-        ("EmailAddress", "SuppressionReason", "Origin", "CreatedAt"),
-        lambda row: (
-            row.address,
-            "SpamComplaint" if _complained(row) else "HardBounce",
-            "Customer",
-            _date(row),
-        ),
-    ),
-    "sparkpost": (
-        ("recipient", "type", "description"),
-        lambda row: (row.address, "non_transactional", row.because),
-    ),
-    "sha256": ((), _hashed("sha256")),
-    "md5": ((), _hashed("md5")),
-}

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
 from typing import TYPE_CHECKING
 
 import pytest
 
-from bounced.cli.exchange import FORMS, SERVICES
+from bounced.cli.services import incoming, outgoing, services
 from tests.cli.conftest import HARD, reading, recorded
 
 if TYPE_CHECKING:
@@ -34,6 +35,16 @@ FILES: dict[str, tuple[str, str]] = {
         {"recipient": CROSS, "type": "non_transactional", "source": "Spam Complaint", "created": "2026-01-10T00:00:00+00:00"},
         {"recipient": "off@example.com", "source": "List Unsubscribe", "created": "2026-01-10T00:00:00+00:00"},
     ]})),
+    "brevo": ("brevo", json.dumps({"count": 3, "contacts": [
+        {"email": GONE, "senderEmail": "news@example.org", "reason": {"code": "hardBounce", "message": "Hard bounce"}, "blockedAt": "2026-01-10T11:02:55.000Z"},
+        {"email": CROSS, "senderEmail": "news@example.org", "reason": {"code": "contactFlaggedAsSpam", "message": "Complained"}, "blockedAt": "2026-01-10T11:02:55.000Z"},
+        {"email": "off@example.com", "reason": {"code": "unsubscribedViaEmail", "message": "Off"}, "blockedAt": "2026-01-10T11:02:55.000Z"},
+    ]}, indent=2)),
+    "listmonk's bounces": ("listmonk", json.dumps({"data": {"results": [
+        {"id": 1, "type": "hard", "source": "ses", "meta": {"notificationType": "Bounce"}, "created_at": "2026-01-10T11:02:55.5Z", "email": GONE, "campaign": {"id": 1, "name": "x"}},
+        {"id": 2, "type": "complaint", "source": "ses", "meta": {}, "created_at": "2026-01-10T11:02:55.5Z", "email": CROSS, "campaign": None},
+        {"id": 3, "type": "soft", "source": "pop", "meta": {}, "created_at": "2026-01-10T11:02:55.5Z", "email": "full@example.com", "campaign": None},
+    ], "total": 3, "per_page": 20, "page": 1}})),
     "csv of our own": ("csv", f"address,status,reason,since\n{GONE},hard-bounced,user_unknown,2026-01-10T00:00:00Z\n{CROSS},complained,complaint,2026-01-10T00:00:00Z\n"),
     "json of our own": ("csv", f'{{"address": "{GONE}", "status": "hard-bounced"}}\n{{"address": "{CROSS}", "status": "complained"}}\n'),
 }  # fmt: skip
@@ -42,6 +53,19 @@ BOUNCES: dict[str, tuple[str, str]] = {
     "sendgrid's API": ("sendgrid", json.dumps([{"created": 1768078985, "email": GONE, "reason": "550 5.1.1 no", "status": "5.1.1"}])),
     "mailgun": ("mailgun", f'address,code,error,created_at\n{GONE},550,"No such mailbox","Sat, 10 Jan 2026 11:02:55 UTC"\n'),
     "mailgun's API": ("mailgun", json.dumps({"items": [{"address": GONE, "code": "550", "error": "No such mailbox", "created_at": "Sat, 10 Jan 2026 11:02:55 UTC"}], "paging": {}})),
+    "mailchimp's API": ("mailchimp", json.dumps({"members": [
+        {"email_address": GONE, "status": "cleaned", "last_changed": "2026-01-10T11:02:55+00:00"},
+        {"email_address": "well@example.com", "status": "subscribed", "last_changed": "2026-01-10T11:02:55+00:00"},
+    ], "total_items": 2}) + "\n"),
+    "mailchimp": ("mailchimp", f'"Email Address","First Name",MEMBER_RATING,CLEAN_TIME,CLEAN_CAMPAIGN_TITLE,LEID\n{GONE},Ann,2,"2026-01-10 11:02:55","News, January",1\n'),
+    "mailchimp's subscribers": ("mailchimp", f'"Email Address",MEMBER_RATING,OPTIN_TIME,CLEAN_TIME\n{GONE},1,,2026-01-10 11:02:55\nwell@example.com,5,2026-01-10 11:02:55,\n'),
+    "listmonk": ("listmonk", f'uuid,email,name,attributes,status,created_at,updated_at\n1,{GONE},Ann,"{{""a"": 1}}",blocklisted,2026-01-10 11:02:55.123456+00:00,\n2,well@example.com,Bob,{{}},enabled,2026-01-10 11:02:55+00:00,\n'),
+    "phplist": ("phplist", f"Email\tIs this user blacklisted\tList Membership\n{GONE}\t1\tNews \nwell@example.com\t0\tNews \n"),
+    "phplist's table": ("phplist", f"email,added\n{GONE},2026-01-10 11:02:55\n"),
+    "phplist's page": ("phplist", f"{GONE}\n"),
+    "mailman": ("mailman", f"# by bounces\nAnn Gone <{GONE}>\n^.*@bad\\.example\n"),
+    "mailman's bans": ("mailman", json.dumps({"start": 0, "total_size": 1, "entries": [{"email": GONE, "list_id": "news.example.com", "http_etag": "x", "self_link": "y"}]})),
+    "sympa": ("sympa", f"# blocked\n{GONE}\n*@spam.example\n"),
     "a plain list": ("txt", f"\n{GONE}\n"),
     "a table of some list manager": ("csv", f"\ufeffName;E-Mail\nBob;{GONE}\n"),
 }  # fmt: skip
@@ -146,7 +170,7 @@ def full(bounced: Bounced) -> Path:
     return path
 
 
-@pytest.mark.parametrize("form", [form for form in FORMS if form in SERVICES])
+@pytest.mark.parametrize("form", sorted({*outgoing()} & {*incoming()}))
 def test_what_goes_out_to_a_service_comes_in_again(bounced: Bounced, full: Path, form: str) -> None:
     before = listed(bounced)
     text = bounced("suppressed", "--db", "x.db", "--format", form).output
@@ -155,6 +179,56 @@ def test_what_goes_out_to_a_service_comes_in_again(bounced: Bounced, full: Path,
     assert back.exit_code == 0, back.output
     again = bounced("suppressed", "--db", "y.db").output.splitlines()
     assert sorted(again) == sorted(before)
+
+
+DOCUMENTED: dict[str, list[str]] = {
+    "ses": ["Gone@example.com,BOUNCE", "cross@example.com,COMPLAINT"],
+    "sendgrid": ["email", "Gone@example.com", "cross@example.com"],
+    "brevo": ["EMAIL", "Gone@example.com", "cross@example.com"],
+    "mailman": ["Gone@example.com", "cross@example.com"],
+    "sympa": ["Gone@example.com", "cross@example.com"],
+    "phplist": ["Gone@example.com", "cross@example.com"],
+    "txt": ["Gone@example.com", "cross@example.com"],
+}
+HEADS = {
+    "mailgun": "address,code,error,created_at",
+    "postmark": "EmailAddress,SuppressionReason,Origin,CreatedAt",
+    "sparkpost": "recipient,type,description",
+    "mailchimp": "Email Address,CLEAN_TIME",
+    "listmonk": "email,name,attributes,status",
+}
+
+
+@pytest.mark.parametrize("form", sorted({*outgoing()} - {"sha256", "md5"}))
+def test_each_service_gets_what_its_documentation_asks_for(
+    bounced: Bounced, full: Path, form: str
+) -> None:
+    lines = bounced("suppressed", "--db", "x.db", "--format", form).output.splitlines()
+    if form in DOCUMENTED:
+        assert lines == DOCUMENTED[form]
+    else:
+        assert lines[0] == HEADS[form]
+        assert len(lines) == 3
+
+
+def test_listmonk_gets_attributes_that_are_json(bounced: Bounced, full: Path) -> None:
+    text = bounced("suppressed", "--db", "x.db", "--format", "listmonk").output
+    rows = list(csv.DictReader(text.splitlines()))
+    assert [row["name"] for row in rows] == ["Gone", "cross"]
+    assert json.loads(rows[0]["attributes"]) == {"bounced": {"reason": "user_unknown"}}
+
+
+def test_every_service_says_where_its_format_is_documented() -> None:
+    assert all(service.documented for service in services().values())
+
+
+@pytest.mark.parametrize("source", ["mailchimp", "listmonk", "phplist"])
+def test_a_list_of_subscribers_is_not_taken_for_one_of_suppressed_addresses(
+    bounced: Bounced, source: str
+) -> None:
+    done = imported(bounced, source, "email,name\nwell@example.com,Bob\n")
+    assert "0 new, 0 now suppressed, 1 passed over" in done.output
+    assert listed(bounced) == {}
 
 
 @pytest.mark.parametrize("form", ["sha256", "md5"])
