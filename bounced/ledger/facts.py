@@ -51,6 +51,8 @@ def whose(recipient: RecipientReport) -> str:
 
 def clean(text: str, limit: int = TEXT_LIMIT) -> str:
     """Text that every database takes, cut to a number of characters."""
+    if len(text) <= limit and text.isascii() and "\x00" not in text:
+        return text
     return text[:limit].replace("\x00", "\ufffd").encode("utf-8", "replace").decode("utf-8")
 
 
@@ -63,6 +65,7 @@ def message_row(reading: Reading) -> dict[str, Any]:
     report = reading.conclusion.report
     returned = report.returned
     problems = [clean(problem, 200) for problem in report.problems[:PROBLEMS_LIMIT]]
+    told = json.dumps(problems, ensure_ascii=False) if problems else "[]"
     return {
         "uid": reading.uid,
         "state": "recorded",
@@ -78,7 +81,7 @@ def message_row(reading: Reading) -> dict[str, Any]:
         "returned_list_id": _maybe(returned.list_id),
         "returned_from": _maybe(returned.from_),
         "returned_to": _maybe(returned.to),
-        "problems": json.dumps(problems, ensure_ascii=False),
+        "problems": told,
         "received_at": reading.received_at,
     }
 

@@ -161,6 +161,13 @@ def write_many(
     return list(connection.execute(insert.returning(*returning), list(rows)))
 
 
+# Looked up several times an event: a dictionary takes a fifth of the time of an Enum's call.
+_KINDS = {str(word): word for word in Kind}
+_OUTCOMES = {str(word): word for word in Outcome}
+_REASONS = {str(word): word for word in Reason}
+_FAULTS = {str(word): word for word in Fault}
+
+
 def counted(entry: Entry) -> bool:
     """Events of held and of discarded runs do not count."""
     return entry.run_state not in LEFT_OUT
@@ -204,7 +211,7 @@ def load(connection: Connection, addresses: Sequence[str]) -> dict[str, History]
         version,
         trust,
     ) in connection.execute(query):
-        words = Kind(kind), Outcome(outcome), Reason(reason), Fault(fault)
+        words = _KINDS[kind], _OUTCOMES[outcome], _REASONS[reason], _FAULTS[fault]
         past = PastEvent(number, at, *words, sure, rule)
         histories[whose].entries.append(Entry(past, run_id, state, version, trust))
     columns = (release.c.address, release.c.at, release.c.by, release.c.note)

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     Told = tuple[Reading, str, int, Bounce]
 
 DONE = ("recorded", "filed")
+PLACE = ("mailbox_id", "epoch", "uid")
 ERROR_LIMIT = 500
 # What `bounced.sync` ends a pass with that somebody stopped: no failure of the mailbox.
 STOPPED = ("stopped before the end", "interrupted")
@@ -121,7 +122,7 @@ class Visits:
              "attempts": known[uid].attempts + 1 if uid in known else 1, "state": "tried"}
             for uid in uids
         ]  # fmt: skip
-        bulk.put(connection, message, counted, key="id", kept=("state", "run_id"))
+        bulk.put(connection, message, counted, key="id", kept=(*PLACE, "state"))
         self._renew(connection, visit)
         return {one["uid"]: one["attempts"] for one in counted}
 
@@ -414,7 +415,8 @@ def _write_messages(
     ids |= zip(strangers, bulk.new_ids(connection, message, len(strangers)), strict=True)
     place = {"mailbox_id": visit.mailbox_id, "epoch": row["epoch"], "run_id": visit.run_id}
     rows = [{"id": ids[r.uid], **place, **facts.message_row(r), "recorded_at": at} for r in fresh]
-    bulk.put(connection, message, rows, key="id")
+    # an index is written for every column that is set, even to what it was
+    bulk.put(connection, message, rows, key="id", kept=(*PLACE, "run_id"))
     return fresh, ids
 
 
