@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NewType, TypeVar
 
 from bounced.mailbox.providers import Authority, Flow, providers
 from bounced.model import NoticeKind, Subscription
-from bounced.policy import Brake, Policy
+from bounced.policy import Brake, Lists, Policy
 from bounced.text import safe
 from bounced.trust import Key
 from bounced.webhooks import Webhook, key_of, wrong_with
@@ -64,6 +64,7 @@ Positive = NewType("Positive", int)
 Port = NewType("Port", int)
 Cron = NewType("Cron", str)
 Numbers = TypeVar("Numbers", Policy, Brake)
+Scope = Literal["global", "list"]
 Tls = Literal["implicit", "starttls", "none"]
 Archive = Literal["move", "flag"]
 
@@ -206,6 +207,7 @@ class MailboxConfig:
     client_key: Path | None = None
     allow_plaintext: bool = False
     batch: Positive = Positive(500)
+    list: str = ""
 
     def each_folder(self) -> Iterator[MailboxConfig]:
         """A mailbox for each folder: the first under the name itself, others as `name/folder`.
@@ -285,6 +287,7 @@ class Config:
     database: Database
     mailboxes: tuple[MailboxConfig, ...] = ()
     policy: Policy = field(default_factory=Policy)
+    lists: Lists = field(default_factory=Lists)
     brake: Brake = field(default_factory=Brake)
     never_suppress: tuple[str, ...] = ()
     rules: tuple[Path, ...] = ()
@@ -384,6 +387,7 @@ class _Reading:
             Database, table.get("database", {}), "database", {"url": "bounced.db"}
         )
         mailboxes = list(self._mailboxes(table.get("mailbox", [])))
+        own_policies, lists = self._lists(table)
         policy = self._table(Policy, table.get("policy", {}), "policy")
         brake = self._table(Brake, table.get("brake", {}), "brake")
         spared = self._value(table.get("never_suppress", []), tuple[str, ...], "never_suppress")
@@ -405,6 +409,19 @@ class _Reading:
             database=Database(database_url(database["url"], self.folder)),
             mailboxes=tuple(_mailbox(keys) for keys in mailboxes),
             policy=self._built(Policy, policy, "policy"),
+            lists=Lists(
+                **lists,
+                policies={
+                    name: self._built(Policy, {**policy, **keys}, f'policy.lists."{name}"')
+                    for name, keys in own_policies.items()
+                },
+                mailboxes={
+                    box.name: one.list
+                    for one in map(_mailbox, mailboxes)
+                    for box in one.each_folder()
+                    if one.list
+                },
+            ),
             brake=self._built(Brake, brake, "brake"),
             never_suppress=spared,
             rules=rules,
@@ -414,6 +431,34 @@ class _Reading:
             path=self.path,
             warnings=tuple(self._warnings(table)),
         )
+
+    def _lists(self, table: dict[str, Any]) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
+        """`scope` and `lists`, taken out of [policy]: the lists' own policies, keys for Lists."""
+        policy = table.get("policy")
+        if not isinstance(policy, dict):
+            return {}, {}
+        rest = {name: value for name, value in policy.items() if name not in {"scope", "lists"}}
+        scope = self._value(policy.get("scope", "global"), Scope, "policy.scope")
+        names = policy.get("lists", {})
+        if not isinstance(names, dict) or not all(isinstance(one, dict) for one in names.values()):
+            self.problems.append('policy.lists: expected tables, each as [policy.lists."NAME"]')
+            names = {}
+        table["policy"] = rest
+        policies: dict[str, dict[str, Any]] = {}
+        known: dict[str, dict[str, str]] = {"token_ids": {}, "list_ids": {}}
+        for name, keys in names.items():
+            at = f'policy.lists."{name}"'
+            for word, found in known.items():
+                for one in self._value(keys.get(word, []), tuple[str, ...], f"{at}.{word}") or ():
+                    found[one.lower()] = name
+            own = {key: value for key, value in keys.items() if key not in known}
+            if own:
+                policies[name] = self._table(Policy, own, at)
+        if policies and scope != "list":
+            self.problems.append('policy.lists: a list has a policy of its own with scope = "list"')
+        if any("trust" in keys for keys in policies.values()):
+            self.problems.append("policy.lists: trust is the same for all lists; set policy.trust")
+        return policies, {"scope": scope, **known}
 
     def _built(self, cls: type[Numbers], keys: dict[str, Any], at: str) -> Numbers:
         try:
@@ -515,7 +560,7 @@ class _Reading:
     def _spool(self, entry: dict[str, Any], at: str) -> None:
         """What makes sense for a folder of files: no server, no login, no marks."""
         shared = {"path", "name", "processed", "unrecognised", "quarantine"}
-        shared |= {"every", "cron", "batch", "idle"}
+        shared |= {"every", "cron", "batch", "idle", "list"}
         for name in entry:
             if name not in shared and name in MailboxConfig.__dataclass_fields__ | dict.fromkeys(
                 SECRET_KEYS

@@ -130,6 +130,45 @@ class Policy:
 
 
 @dataclass(frozen=True, slots=True)
+class Lists:
+    """Whether lists have standings of their own, and which list a report is about.
+
+    With `scope` "list" a list's own policy (`policies`, by name) can suppress an address on that
+    list; complaints and the recipient's refusals count only there. `token_ids` and `list_ids`
+    (RFC 2919, lower case) give names to what reports carry, `mailboxes` is by name of the mailbox.
+    """
+
+    scope: Literal["global", "list"] = "global"
+    policies: Mapping[str, Policy] = field(default_factory=dict)
+    token_ids: Mapping[str, str] = field(default_factory=dict)
+    list_ids: Mapping[str, str] = field(default_factory=dict)
+    mailboxes: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def apart(self) -> bool:
+        """Whether lists have standings of their own."""
+        return self.scope == "list"
+
+    def named(self, token_id: str | None, list_id: str | None, mailbox: str) -> str:
+        """The list by its token, else its List-Id, else the mailbox; "" where nothing says."""
+        if token_id is not None and token_id in self.token_ids:
+            return self.token_ids[token_id]
+        if list_id:
+            return self.list_ids.get(list_id, list_id)
+        return self.mailboxes.get(mailbox, "")
+
+
+def about_the_list(event: PastEvent) -> bool:
+    """Whether an event is the person's word on one list's mail, and not about the mailbox.
+
+    A mailbox that is dead, full or away is so for every list.
+    """
+    if event.kind is Kind.COMPLAINT:
+        return True
+    return event.kind is Kind.BOUNCE and event.reason is Reason.RECIPIENT_REFUSED
+
+
+@dataclass(frozen=True, slots=True)
 class Brake:
     """How many addresses one run may newly suppress before it stops and asks.
 

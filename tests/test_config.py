@@ -68,7 +68,7 @@ def test_the_example_explains_every_key_and_no_other() -> None:
         "": {"never_suppress", "rules", "quarantine_copies", "token_folder"},
         "database": names(Database),
         "mailbox": names(MailboxConfig) - {"oauth2"} | set(config.SECRET_KEYS),
-        "policy": names(Policy),
+        "policy": names(Policy) | {"scope"},
         "brake": names(Brake),
     }
 
@@ -451,3 +451,42 @@ def test_a_key_for_tokens_makes_proof_the_rule_unless_the_operator_says_otherwis
     assert config.load(path).policy.trust == trust
     path.write_text(f"[policy]\n{policy}\n")
     assert config.load(path).policy.trust == ("any" if not policy else trust)
+
+
+LISTS = """
+[policy]
+refused_events = 3
+scope = "list"
+[policy.lists."news"]
+token_ids = ["weekly"]
+list_ids = ["News.example.com"]
+soft_threshold = 2.0
+[[mailbox]]
+name = "box"
+path = "waiting"
+list = "news"
+"""
+
+
+def test_lists_take_what_they_do_not_change_from_the_policy(tmp_path: Path) -> None:
+    lists = config.load(written(tmp_path, LISTS)).lists
+    assert lists.apart
+    assert lists.policies == {"news": Policy(refused_events=3, soft_threshold=2.0)}
+    assert lists.token_ids == {"weekly": "news"}
+    assert lists.list_ids == {"news.example.com": "news"}
+    assert lists.mailboxes == {"box": "news"}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ('scope = "list"', "", 'policy.lists: a list has a policy of its own with scope = "list"'),
+        ('"list"', '"lists"', "policy.scope: "),
+        ("soft_threshold", "soft_treshold", 'policy.lists."news".soft_treshold: unknown key'),
+        ("soft_threshold = 2.0", 'trust = "any"', "policy.lists: trust is the same for all lists"),
+        ('[policy.lists."news"]', "[[policy.lists]]", "policy.lists: expected tables"),
+    ],
+)
+def test_what_is_wrong_with_lists_is_told(tmp_path: Path, old: str, new: str, told: str) -> None:
+    found = problems(tmp_path, LISTS.replace(old, new))
+    assert any(one.startswith(told) for one in found), found

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from bounced.cli import exchange, services
-from bounced.cli.settings import Settings, ledger_options
+from bounced.cli.settings import Settings, ledger_options, on_list_option
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -46,6 +46,8 @@ def told(history: AddressHistory) -> Iterator[str]:
         yield f"{safe(history.address)}: nothing is on record; it may be mailed."
         return
     yield from _standing(history.address, history.standing)
+    for name, own in history.on_lists.items():
+        yield from _standing(f"  on the list {name}", own)
     if history.lists:
         yield f"  lists: {safe(', '.join(name or '(unnamed)' for name in history.lists))}"
     if history.spellings:
@@ -62,7 +64,9 @@ def told(history: AddressHistory) -> Iterator[str]:
     for change in history.transitions:
         before = _state(change.from_status, suppressed=change.from_suppressed)
         after = _state(change.to_status, suppressed=change.to_suppressed)
-        yield f"  {cell(change.at)}  {before} -> {after}, by {safe(change.actor)}{_decided(change)}"
+        on = f"on {safe(change.list)}: " if change.list else ""
+        by = f"{safe(change.actor)}{_decided(change)}"
+        yield f"  {cell(change.at)}  {on}{before} -> {after}, by {by}"
         yield f"    {safe(change.because)}"
 
 
@@ -99,9 +103,10 @@ def _event(event: EventFacts) -> Iterator[str]:
         waits += f"  (unverified, does not count: {event.trust})"
     elif event.trust is not None:
         waits += f"  ({event.trust})"
+    about = f"  (list {safe(event.list)})" if event.list else ""
     yield (
         f"{cell(event.at)}  {event.kind}, {event.outcome}: {event.reason}"
-        f"  (mailbox {safe(event.mailbox)}, event {event.id}){waits}"
+        f"  (mailbox {safe(event.mailbox)}, event {event.id}){about}{waits}"
     )
     if event.original_address and event.original_address != event.recipient:
         yield f"  mailed to: {safe(event.original_address)}"
@@ -124,14 +129,18 @@ def _event(event: EventFacts) -> Iterator[str]:
     is_flag=True,
     help="In CSV, put an apostrophe before what a spreadsheet would take for a formula.",
 )
+@on_list_option
 @ledger_options
 @click.pass_context
-def suppressed(context: click.Context, form: str, *, for_spreadsheet: bool) -> None:
+def suppressed(
+    context: click.Context, form: str, *, for_spreadsheet: bool, on_list: str | None
+) -> None:
     """Print the addresses that must not be mailed now."""
     if context.invoked_subcommand is not None:
         return
     with context.ensure_object(Settings).ledger() as ledger:
-        _write(ledger.suppressed(at=datetime.now(UTC)), form, for_spreadsheet=for_spreadsheet)
+        rows = ledger.suppressed(at=datetime.now(UTC), on=on_list)
+        _write(rows, form, for_spreadsheet=for_spreadsheet)
 
 
 def _write(rows: Iterable[SuppressedRow], form: str, *, for_spreadsheet: bool) -> None:
@@ -154,9 +163,12 @@ def _write(rows: Iterable[SuppressedRow], form: str, *, for_spreadsheet: bool) -
 @suppressed.command()
 @click.argument("addresses", nargs=-1)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
+@on_list_option
 @ledger_options
 @click.pass_context
-def check(context: click.Context, addresses: tuple[str, ...], *, as_json: bool) -> None:
+def check(
+    context: click.Context, addresses: tuple[str, ...], *, as_json: bool, on_list: str | None
+) -> None:
     """Say which of ADDRESSES (or of the lines of stdin) are on the list; exits 1 if any is."""
     from bounced.cli.failures import Exit
     from bounced.report import json_line
@@ -165,7 +177,7 @@ def check(context: click.Context, addresses: tuple[str, ...], *, as_json: bool) 
     found = 0
     with context.ensure_object(Settings).ledger() as ledger:
         wanted = (address for address in asked if address)
-        for address, row in ledger.check(wanted, at=datetime.now(UTC)):
+        for address, row in ledger.check(wanted, at=datetime.now(UTC), on=on_list):
             found += row is not None
             click.echo(
                 json_line({"address": address, "suppressed": row is not None, "row": row})
@@ -180,7 +192,8 @@ def _answer(address: str, row: SuppressedRow | None) -> str:
 
     if row is None:
         return f"{safe(address)}: not suppressed"
-    return f"{safe(address)}: suppressed ({row.reason}): {safe(row.because)}"
+    on = f" on the list {safe(row.list)}" if row.list else ""
+    return f"{safe(address)}: suppressed{on} ({row.reason}): {safe(row.because)}"
 
 
 suppressed.add_command(exchange.import_file)

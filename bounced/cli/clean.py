@@ -13,13 +13,13 @@ from typing import IO, TYPE_CHECKING, Any, Final
 
 import click
 
-from bounced.cli.settings import Settings, ledger_options
+from bounced.cli.settings import Settings, ledger_options, on_list_option
 from bounced.cli.subscribers import ADDRESS_COLUMNS, MAX_LINE, is_address
 from bounced.smtp import folded
 from bounced.text import safe
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from bounced.ledger import Clearance, Ledger
 
@@ -36,9 +36,12 @@ NO_ADDRESS: Final = "no_address"
 @click.argument("path", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--column", metavar="NAME", help="The column that holds the address.")
 @click.option("--json", "as_json", is_flag=True, help="Print the counts as one JSON object.")
+@on_list_option
 @ledger_options
 @click.pass_obj
-def clean(settings: Settings, path: Path, *, column: str | None, as_json: bool) -> None:
+def clean(
+    settings: Settings, path: Path, *, column: str | None, as_json: bool, on_list: str | None
+) -> None:
     """Split the mailing list PATH into LIST.send.csv, LIST.suppress.csv and LIST.hold.csv.
 
     All columns stay; those not to be mailed get four more that say why. LIST.hold.csv has those of
@@ -50,7 +53,7 @@ def clean(settings: Settings, path: Path, *, column: str | None, as_json: bool) 
 
     now = datetime.now(UTC)
     with settings.ledger() as ledger, opened(path, column) as mailing_list:
-        counts = split(ledger, mailing_list, path, now)
+        counts = split(ledger, mailing_list, path, now, on_list)
     files = {pile: str(target(path, pile)) for pile in PILES}
     if as_json:
         told = [{"pile": p, "reason": r, "addresses": n} for (p, r), n in counts.most_common()]
@@ -167,28 +170,31 @@ def target(path: Path, pile: str) -> Path:
 
 
 def split(
-    ledger: Ledger, mailing_list: MailingList, path: Path, at: datetime
+    ledger: Ledger, mailing_list: MailingList, path: Path, at: datetime, on: str | None = None
 ) -> Counter[tuple[str, str]]:
     """Write the three files, whole or not at all; rows by (pile, reason)."""
     counts: Counter[tuple[str, str]] = Counter()
+
+    def unclear(matched: Iterable[str]) -> Mapping[str, Clearance]:
+        return ledger.unclear(matched, at=at, on=on)
+
     with _writers(mailing_list, path) as writers:
         size = max(1, min(MOST_ROWS, MOST_CELLS // max(1, mailing_list.width)))
         while window := list(islice(mailing_list.rows, size)):
-            _one_window(ledger, mailing_list, window, writers, counts, at)
+            _one_window(unclear, mailing_list, window, writers, counts)
     return counts
 
 
-def _one_window(  # noqa: PLR0913, PLR0917 - one step of `split`
-    ledger: Ledger,
+def _one_window(
+    asked: Callable[[Iterable[str]], Mapping[str, Clearance]],
     mailing_list: MailingList,
     window: list[list[str]],
     writers: dict[str, Any],
     counts: Counter[tuple[str, str]],
-    at: datetime,
 ) -> None:
     addresses = [mailing_list.address(row) for row in window]
     matched = [None if one is None else folded(one) for one in addresses]
-    unclear = ledger.unclear((one for one in matched if one is not None), at=at)
+    unclear = asked(one for one in matched if one is not None)
     said: tuple[str, ...]
     for row, key in zip(window, matched, strict=True):
         told = None if key is None else unclear.get(key)

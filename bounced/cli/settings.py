@@ -87,6 +87,7 @@ def open_ledger(chosen: Config, *, migrate: bool | None = None) -> Ledger:
         rules_version=rules_version(chosen.rules) if chosen.rules else None,
         keys=chosen.keys,
         subscriptions=[webhook.subscription for webhook in chosen.webhooks],
+        lists=chosen.lists,
     )
     if ledger.upgraded and migrate is None:
         before, after = ledger.upgraded
@@ -129,6 +130,16 @@ def ledger_options(command: Command) -> Command:
     ):
         command = option(command)
     return command
+
+
+def on_list_option(command: Command) -> Command:
+    """`--list`, where lists have standings of their own."""
+    return click.option(
+        "--list",
+        "on_list",
+        metavar="NAME",
+        help='As far as this list is concerned (scope = "list" in [policy]); else any list.',
+    )(command)
 
 
 def config_option(command: Command) -> Command:

@@ -98,7 +98,11 @@ def returned_of(fields: Headers) -> Returned:
         )
 
     return Returned(
-        value("message-id"), value("subject"), value("list-id"), value("from"), value("to")
+        value("message-id"),
+        value("subject"),
+        value("list-id") or value("x-bounced-list"),
+        value("from"),
+        value("to"),
     )
 
 

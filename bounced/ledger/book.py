@@ -23,7 +23,7 @@ from bounced.ledger.engine import CHUNK, Database, chunks
 from bounced.ledger.errors import LedgerError
 from bounced.ledger.tables import address as address_table
 from bounced.ledger.tables import mailbox, newly_suppressed, release, run, sent, subscriber
-from bounced.policy import Brake, Policy, brake_holds
+from bounced.policy import Brake, Lists, Policy, brake_holds
 from bounced.smtp import canonical, folded
 
 if TYPE_CHECKING:
@@ -79,6 +79,7 @@ class Ledger:
         rules_version: str | None = None,
         keys: Callable[[], Sequence[Key]] = tuple,
         subscriptions: Sequence[Subscription] = (),
+        lists: Lists | None = None,
     ) -> Ledger:
         """Connect, and see that the schema fits.
 
@@ -87,12 +88,15 @@ class Ledger:
         LedgerTooNew. `never_suppress` holds addresses, domains (`example.com` or
         `@example.com`) and roles at any domain (`abuse@`). `rules_version` is stored with every
         judgement (None: that of the built-in books). `keys` is asked for the keys of
-        tokens when a mailbox is visited first. `subscriptions` are the webhooks to be told.
+        tokens when a mailbox is visited first. `subscriptions` are the webhooks to be told;
+        `lists` says whether lists have standings of their own.
         """
         database = Database(url)
         policy = policy or Policy()
         spared = frozenset(_spared(name) for name in never_suppress)
-        judge = standings.Judge(policy, spared, policy.version, tuple(subscriptions))
+        judge = standings.Judge(
+            policy, spared, policy.version, tuple(subscriptions), lists or Lists()
+        )
         ledger = cls(
             database,
             judge,
@@ -395,22 +399,28 @@ class Ledger:
             now = self._database.clock(connection)
             return reading.explain(connection, address, self._judge, now)
 
-    def suppressed(self, *, at: datetime) -> Iterator[SuppressedRow]:
-        """The suppression list, by address, streamed."""
-        return reading.suppressed(self._database, at)
+    def suppressed(self, *, at: datetime, on: str | None = None) -> Iterator[SuppressedRow]:
+        """The suppression list, by address, streamed; with `on` as far as it holds on that list."""
+        return reading.suppressed(self._database, at, on)
 
     def check(
-        self, addresses: Iterable[str], *, at: datetime
+        self, addresses: Iterable[str], *, at: datetime, on: str | None = None
     ) -> Iterator[tuple[str, SuppressedRow | None]]:
-        """Each address with its line of the suppression list, or None; streamed, in order."""
-        return reading.check(self._database, addresses, at)
+        """Each address with its line of the suppression list, or None; streamed, in order.
 
-    def unclear(self, matched: Iterable[str], *, at: datetime) -> Mapping[str, Clearance]:
+        With `on` as far as it holds on that list.
+        """
+        return reading.check(self._database, addresses, at, on)
+
+    def unclear(
+        self, matched: Iterable[str], *, at: datetime, on: str | None = None
+    ) -> Mapping[str, Clearance]:
         """Which of many folded addresses (`smtp.folded`) not to mail now, and why.
 
-        Made for lists: sorted and looked up many in one statement. Who is not in it may be mailed.
+        With `on`, as far as that list is concerned. Made for lists: sorted and looked up many in
+        one statement. Who is not in it may be mailed.
         """
-        return clearance.unclear(self._database, self._judge, matched, at)
+        return clearance.unclear(self._database, self._judge, matched, at, on)
 
     def recent(self, limit: int) -> Sequence[EventRow]:
         """The last events recorded, newest first."""

@@ -13,7 +13,7 @@ from sqlalchemy import ARRAY, String, bindparam, func, select
 
 from bounced.ledger.engine import chunks
 from bounced.ledger.rows import Clearance
-from bounced.ledger.tables import address, newly_suppressed, run
+from bounced.ledger.tables import address, list_standing, newly_suppressed, run
 from bounced.model import Reason, Status
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ PORTION: Final = 10_000
 
 
 def unclear(
-    database: Database, judge: Judge, matched: Iterable[str], at: datetime
+    database: Database, judge: Judge, matched: Iterable[str], at: datetime, on: str | None = None
 ) -> dict[str, Clearance]:
     """Those of the folded addresses not to mail at a time, by folded address."""
     found: dict[str, Clearance] = {}
@@ -41,7 +41,25 @@ def unclear(
             for key, told in _standing(connection, database, judge, some, at):
                 if key not in found or told.suppressed:  # of several spellings the worst counts
                     found[key] = told
+            for key, told in _on_lists(connection, database, some, at, on):
+                if key not in found or not found[key].suppressed:
+                    found[key] = told
     return found
+
+
+def _on_lists(
+    connection: Connection, database: Database, matched: list[str], at: datetime, on: str | None
+) -> Iterator[tuple[str, Clearance]]:
+    """What single lists (or the one) have against some, where lists have standings."""
+    own = list_standing.c
+    keys, parameters = _keys(database, matched)
+    query = select(list_standing).select_from(keys.join(list_standing, own.folded == keys.c.value))
+    if on is not None:
+        query = query.where(own.list == on)
+    for row in connection.execute(query.where(own.suppressed), parameters).mappings():
+        told = _suppressed(row, at)
+        if told is not None:
+            yield row["folded"], told
 
 
 def _keys(database: Database, matched: list[str]) -> tuple[FromClause, dict[str, object]]:

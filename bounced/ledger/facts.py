@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 DIAGNOSTIC_LIMIT = 2000
 TEXT_LIMIT = 998  # the longest line of a letter (RFC 5322, 2.1.1)
+LIST_LIMIT = 255  # RFC 2919, 6
 ADDRESS_LIMIT = 320  # 64 octets, "@", 255 octets (RFC 5321, 4.5.3.1)
 PROBLEMS_LIMIT = 50
 IMPORTED = "import/"  # the format of what others said of an address (bounced.ledger.adoption)
@@ -114,6 +115,24 @@ def token_owner(reading: Reading, keys: Sequence[Key]) -> str | None:
     candidates = [named for r in spoken_of for named in (r.original_address, r.address) if named]
     candidates += ADDRESS.findall((report.returned.to or "")[:TEXT_LIMIT])
     return trust.owner(places, candidates, keys, on=reading.received_at.date())
+
+
+def token_id(reading: Reading, owner: str | None, keys: Sequence[Key]) -> str | None:
+    """The sender's id in the token that was given to `owner`."""
+    if owner is None:
+        return None
+    report, day = reading.conclusion.report, reading.received_at.date()
+    found = map(trust.find, (*report.envelope, report.returned.message_id or ""))
+    tokens = (token for token in found if token is not None)
+    return next((one.id for one in tokens if trust.verify(one, owner, keys, on=day)), None)
+
+
+def list_id(reading: Reading) -> str | None:
+    """The List-Id of the returned message (RFC 2919) in lower case, without its phrase."""
+    told = reading.conclusion.report.returned.list_id
+    if told is None:
+        return None
+    return clean(told.rpartition("<")[2].partition(">")[0].strip().lower(), LIST_LIMIT) or None
 
 
 def message_id(text: str) -> str:

@@ -84,6 +84,7 @@ def told(change: Mapping[str, Any], expires_at: datetime | None = None) -> dict[
         "run": change["run_id"],
         "at": _text(change["at"]),
         "expires_at": None if expires_at is None else _text(expires_at),
+        "list": change.get("list", ""),
     }
 
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
+from heapq import merge
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, select
@@ -28,6 +30,7 @@ from bounced.ledger.tables import (
     decision,
     event,
     judgement,
+    list_standing,
     mailbox,
     message,
     newly_suppressed,
@@ -71,24 +74,50 @@ def suppressed_at(at: datetime) -> Select[Any]:
     )
 
 
-def suppressed(database: Database, at: datetime) -> Iterator[SuppressedRow]:
-    """The suppression list at a time, by address."""
+def suppressed_on_lists(at: datetime, on: str | None) -> Select[Any]:
+    """What single lists (or the one) have of their own; the columns of SuppressedRow in order."""
+    own = list_standing.c
+    lasts = own.expires_at.is_(None) | (own.expires_at > at)
+    query = (
+        select(
+            *(own[name] for name in ("address", "status", "reason", "since", "expires_at")),
+            own.rule,
+            own.because,
+            event.c.diagnostic,
+            address.c.last_event_at,
+            own.list,
+        )
+        .join(address, address.c.address == own.address)
+        .outerjoin(event, event.c.id == own.event_id)
+        .where(own.suppressed, lasts)
+    )
+    return query if on is None else query.where(own.list == on)
+
+
+def suppressed(database: Database, at: datetime, on: str | None) -> Iterator[SuppressedRow]:
+    """The suppression list at a time, by address; with `on` what holds on that list."""
+    everywhere = suppressed_at(at).order_by(address.c.address)
+    own = suppressed_on_lists(at, on).order_by(list_standing.c.address, list_standing.c.list)
     with database.reading() as connection:
         streaming = connection.execution_options(yield_per=STREAM)
-        with streaming.execute(suppressed_at(at).order_by(address.c.address)) as found:
-            for row in found:
-                yield SuppressedRow(*row)
+        few = (SuppressedRow(*row) for row in connection.execute(own).all())
+        with streaming.execute(everywhere) as found:
+            many = (SuppressedRow(*row) for row in found)
+            yield from merge(many, few, key=attrgetter("address"))
 
 
 def check(
-    database: Database, addresses: Iterable[str], at: datetime
+    database: Database, addresses: Iterable[str], at: datetime, on: str | None
 ) -> Iterator[tuple[str, SuppressedRow | None]]:
     """Each address as given, in order, with its line of the suppression list if it has one."""
     for some in chunks(addresses):
         wanted = {given: folded(given) for given in some}
         with database.reading() as connection:
             query = suppressed_at(at).where(address.c.folded.in_(list(set(wanted.values()))))
-            rows = (SuppressedRow(*row) for row in connection.execute(query))
+            own = suppressed_on_lists(at, on)
+            own = own.where(list_standing.c.folded.in_(list(set(wanted.values()))))
+            # what holds on all lists comes last, and wins
+            rows = (SuppressedRow(*row) for one in (own, query) for row in connection.execute(one))
             found = {folded(row.address): row for row in rows}
         for given in some:
             yield given, found.get(wanted[given])
@@ -152,6 +181,7 @@ def explain(connection: Connection, given: str, judge: Judge, now: datetime) -> 
     row = found.get(asked) or next(iter(found.values()), None)
     whose = asked if row is None else row.address
     lists = select(subscriber.c.list).where(subscriber.c.address.in_({asked, *found})).distinct()
+    own = select(list_standing).where(list_standing.c.address == whose)
     return AddressHistory(
         address=whose,
         standing=None if row is None else _standing(row, now),
@@ -159,6 +189,7 @@ def explain(connection: Connection, given: str, judge: Judge, now: datetime) -> 
         transitions=tuple(_transitions(connection, whose)),
         releases=tuple(_releases(connection, whose)),
         lists=tuple(connection.execute(lists.order_by(subscriber.c.list)).scalars()),
+        on_lists={row.list: _standing(row, now) for row in connection.execute(own)},
         spellings=tuple(other for other in found if other != whose),
     )
 
@@ -217,6 +248,7 @@ _FACTS = (
     "remote_mta",
     "run_id",
     "trust",
+    "list",
 )
 _CONCLUSIONS = (
     "outcome",

@@ -17,6 +17,7 @@ class SuppressedRow:
     """One line of the suppression list: the columns of the SQL view, under the same names.
 
     `said` is what the server said in the event that decided (None after a decision without one).
+    `list` is the one that it holds on, "" for all of them.
     """
 
     address: str
@@ -28,6 +29,7 @@ class SuppressedRow:
     because: str
     said: str | None
     last_event_at: datetime | None
+    list: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +112,7 @@ class EventFacts:
     counts: bool
     trust: str | None
     trusted: bool
+    list: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +134,7 @@ class TransitionRow:
     rules_version: str | None
     decision_id: int | None = None
     events: tuple[int, ...] = ()
+    list: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +202,8 @@ class Replay:
 class AddressHistory:
     """All that is on record of one address; `standing` is None when nothing is.
 
-    `spellings` are addresses on record that differ from it in nothing but case.
+    `spellings` are addresses on record that differ from it in nothing but case, `on_lists` what
+    single lists have against it beyond its `standing` on all of them.
     """
 
     address: str
@@ -208,6 +213,7 @@ class AddressHistory:
     releases: tuple[Release, ...] = ()
     lists: tuple[str, ...] = ()
     spellings: tuple[str, ...] = ()
+    on_lists: Mapping[str, Standing] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

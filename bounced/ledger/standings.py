@@ -21,6 +21,7 @@ from bounced.ledger.tables import (
     decision,
     event,
     judgement,
+    list_standing,
     newly_suppressed,
     release,
     run,
@@ -38,7 +39,7 @@ from bounced.model import (
     Standing,
     Status,
 )
-from bounced.policy import Policy, standing
+from bounced.policy import Lists, Policy, about_the_list, standing
 from bounced.smtp import folded
 from bounced.trust import ENOUGH
 
@@ -70,15 +71,59 @@ class Judge:
     never_suppress: frozenset[str]
     version: str
     subscriptions: tuple[Subscription, ...] = ()
+    lists: Lists = field(default_factory=Lists)
 
     def conclude(
         self, whose: str, history: History, counts: Callable[[Entry], bool], at: datetime
     ) -> Standing:
         """The address's standing at a time, by the entries that count."""
-        entries = history.entries
-        events = [entry.event for entry in entries if self.trusts(entry.trust) and counts(entry)]
-        found = standing(events, history.releases, self.policy, at)
+        return self._standing(whose, history, counts, at, "", self.policy)
+
+    def on_lists(
+        self, whose: str, history: History, counts: Callable[[Entry], bool], at: datetime
+    ) -> dict[str, Standing]:
+        """What single lists have against the address, beyond its standing on all of them."""
+        if not self.lists.apart:
+            return {}
+        overall = self.conclude(whose, history, counts, at)
+        names = {entry.list for entry in history.entries} | set(self.lists.policies)
+        found = {}
+        for name in sorted(names - {""}):
+            policy = self.lists.policies.get(name, self.policy)
+            own = self._standing(whose, history, counts, at, name, policy)
+            if own.suppressed and not _covers(overall, own):
+                found[name] = own
+        return found
+
+    def suppressing(
+        self, whose: str, history: History, counts: Callable[[Entry], bool], at: datetime
+    ) -> set[str]:
+        """On which lists the address is suppressed; "" stands for all of them."""
+        everywhere = {""} if self.conclude(whose, history, counts, at).suppressed else set()
+        return everywhere | set(self.on_lists(whose, history, counts, at))
+
+    def _standing(  # noqa: PLR0913, PLR0917 - whose, on which list, by what
+        self,
+        whose: str,
+        history: History,
+        counts: Callable[[Entry], bool],
+        at: datetime,
+        name: str,
+        policy: Policy,
+    ) -> Standing:
+        events = [
+            entry.event
+            for entry in history.entries
+            if self.trusts(entry.trust) and counts(entry) and self._bears_on(name, entry)
+        ]
+        found = standing(events, history.releases, policy, at)
         return self._spared(whose, found) if found.suppressed else found
+
+    def _bears_on(self, name: str, entry: Entry) -> bool:
+        """Whether an event counts for a list ("": for all of them)."""
+        if entry.list in {"", name} or not self.lists.apart:
+            return True
+        return not about_the_list(entry.event)
 
     def trusts(self, trust: str | None) -> bool:
         """Whether an event is trusted as much as the policy requires.
@@ -111,6 +156,7 @@ class Entry:
     run_state: str
     rules_version: str = ""
     trust: str | None = None
+    list: str = ""
 
 
 @dataclass(slots=True)
@@ -123,9 +169,22 @@ class History:
 
     def suppressed(self, at: datetime) -> bool:
         """Whether the row says suppressed, and that has not run out."""
-        if self.row is None or not self.row["suppressed"]:
-            return False
-        return self.row["expires_at"] is None or self.row["expires_at"] > at
+        return _in_force(self.row, at)
+
+
+def _in_force(row: RowMapping | None, at: datetime) -> bool:
+    if row is None or not row["suppressed"]:
+        return False
+    return row["expires_at"] is None or row["expires_at"] > at
+
+
+def _covers(overall: Standing, own: Standing) -> bool:
+    """Whether what holds on all lists lasts at least as long as what one list has of its own."""
+    if not overall.suppressed:
+        return False
+    if overall.expires_at is None or own.expires_at is None:
+        return overall.expires_at is None
+    return overall.expires_at >= own.expires_at
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +250,7 @@ def load(connection: Connection, addresses: Sequence[str]) -> dict[str, History]
             judgement.c.rule,
             judgement.c.rules_version,
             event.c.trust,
+            event.c.list,
         )
         .join(judgement, judgement.c.event_id == event.c.id)
         .join(run, run.c.id == event.c.run_id)
@@ -210,10 +270,11 @@ def load(connection: Connection, addresses: Sequence[str]) -> dict[str, History]
         rule,
         version,
         trust,
+        name,
     ) in connection.execute(query):
         words = _KINDS[kind], _OUTCOMES[outcome], _REASONS[reason], _FAULTS[fault]
         past = PastEvent(number, at, *words, sure, rule)
-        histories[whose].entries.append(Entry(past, run_id, state, version, trust))
+        histories[whose].entries.append(Entry(past, run_id, state, version, trust, name))
     columns = (release.c.address, release.c.at, release.c.by, release.c.note)
     releases = (
         select(*columns)
@@ -266,7 +327,8 @@ def write(
     bulk.put(connection, address, rows, key="address")
     bulk.put(connection, transition, changes)
     _announce(connection, judge, occasion, changes, rows)
-    return began, ended
+    on_lists = _write_on_lists(connection, judge, occasion, histories)
+    return began + on_lists[0], ended + on_lists[1]
 
 
 def _announce(
@@ -279,12 +341,56 @@ def _announce(
     """Tell webhooks of suppressions that began and ended."""
     if not judge.subscriptions:
         return
-    ends = {row["address"]: row["expires_at"] for row in rows}
+    ends = {(row["address"], row.get("list", "")): row["expires_at"] for row in rows}
     began = [one for one in changes if one["to_suppressed"] and not one["from_suppressed"]]
     ended = [one for one in changes if one["from_suppressed"] and not one["to_suppressed"]]
     for kind, some in ((NoticeKind.SUPPRESSED, began), (NoticeKind.RELEASED, ended)):
-        about = [outbox.told(change, ends[change["address"]]) for change in some]
+        about = [
+            outbox.told(change, ends.get((change["address"], change.get("list", ""))))
+            for change in some
+        ]
         outbox.announce(connection, judge.subscriptions, kind, about, occasion.at)
+
+
+def _write_on_lists(
+    connection: Connection, judge: Judge, occasion: Occasion, histories: Mapping[str, History]
+) -> tuple[int, int]:
+    """The same for what single lists have against the addresses, beyond the rest."""
+    query = select(list_standing).where(bulk.among(connection, list_standing.c.address, histories))
+    there = {(row["address"], row["list"]): row for row in connection.execute(query).mappings()}
+    if not there and not judge.lists.apart:
+        return 0, 0
+    found = {
+        (whose, name): own
+        for whose, history in histories.items()
+        for name, own in judge.on_lists(whose, history, counted, occasion.at).items()
+    }
+    connection.execute(
+        delete(list_standing).where(bulk.among(connection, list_standing.c.address, histories))
+    )
+    rows, changes = [], []
+    began = ended = 0
+    for (whose, name), own in found.items():
+        row = _row(whose, own, histories[whose], _version(judge, name))
+        rows.append({**{key: row[key] for key in row if key in list_standing.c}, "list": name})
+    for key in sorted(there.keys() | found.keys()):
+        whose, name = key
+        own, before = found.get(key, Standing()), _in_force(there.get(key), occasion.at)
+        began += own.suppressed and not before
+        ended += before and not own.suppressed
+        if changed(there.get(key), before=before, found=own):
+            was = replace(histories[whose], row=there.get(key))
+            change = _change(own, was, occasion, before=before)
+            more = {"address": whose, "list": name, "policy_version": _version(judge, name)}
+            changes.append({**change, **more})
+    bulk.put(connection, list_standing, rows)
+    bulk.put(connection, transition, changes)
+    _announce(connection, judge, occasion, changes, rows)
+    return began, ended
+
+
+def _version(judge: Judge, name: str) -> str:
+    return judge.lists.policies[name].version if name in judge.lists.policies else judge.version
 
 
 def _row(whose: str, found: Standing, history: History, version: str) -> dict[str, object]:
@@ -367,11 +473,14 @@ def note_newly_suppressed(  # noqa: PLR0913, PLR0917 - whom, by which run, as fa
     def others(entry: Entry) -> bool:
         return entry.run_id != run_id and counted(entry)
 
+    def with_this(entry: Entry) -> bool:
+        return entry.run_id == run_id or counted(entry)
+
     found = found or conclude_with(judge, histories, run_id, at)
     newly = [
         {"run_id": run_id, "address": whose}
         for whose, history in histories.items()
-        if found[whose].suppressed and not judge.conclude(whose, history, others, at).suppressed
+        if _newly(judge, whose, history, found[whose], with_this, others, at)
     ]
     mine = newly_suppressed.c.run_id == run_id
     again = bulk.among(connection, newly_suppressed.c.address, histories)
@@ -380,6 +489,22 @@ def note_newly_suppressed(  # noqa: PLR0913, PLR0917 - whom, by which run, as fa
     return connection.execute(
         select(func.count()).select_from(newly_suppressed).where(mine)
     ).scalar_one()
+
+
+def _newly(  # noqa: PLR0913, PLR0917 - whom, with what and without it
+    judge: Judge,
+    whose: str,
+    history: History,
+    found: Standing,
+    with_this: Callable[[Entry], bool],
+    others: Callable[[Entry], bool],
+    at: datetime,
+) -> bool:
+    """Whether an address is suppressed with a run, on all lists or on one, and not without it."""
+    if judge.lists.apart:
+        now = judge.suppressing(whose, history, with_this, at)
+        return bool(now - judge.suppressing(whose, history, others, at))
+    return found.suppressed and not judge.conclude(whose, history, others, at).suppressed
 
 
 def count_again(

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Dialect
 
 # The newest revision in migrations/versions; a test holds the two together.
-HEAD = "0004"
+HEAD = "0005"
 
 VIEW = "suppression"
 
@@ -167,6 +167,8 @@ event = Table(
     Column("run_id", ForeignKey("run.id"), nullable=False, index=True),
     # bounced.trust.Trust; None where nothing was there to ask, and then the event counts
     Column("trust", String),
+    # the list whose mail bounced, as far as the report or the mailbox tells
+    Column("list", String, nullable=False, server_default=""),
     UniqueConstraint("dedup_key", "address"),
 )
 
@@ -207,6 +209,26 @@ address = Table(
     Index(None, "suppressed", "address"),
 )
 
+# What a list has against an address beyond what `address` says, where scope = "list".
+list_standing = Table(
+    "list_standing",
+    metadata,
+    Column("address", String, primary_key=True),
+    Column("list", String, primary_key=True),
+    Column("status", String, nullable=False),
+    Column("suppressed", Boolean, nullable=False),
+    Column("reason", String),
+    Column("since", UtcDateTime),
+    Column("expires_at", UtcDateTime),
+    Column("score", Float, nullable=False, server_default="0"),
+    Column("rule", String),
+    Column("because", Text, nullable=False, server_default=""),
+    Column("event_id", ForeignKey("event.id")),
+    Column("policy_version", String, nullable=False),
+    Column("folded", String, nullable=False, index=True),
+    _among("status", "active", "soft-bounced", "hard-bounced", "blocked", "complained"),
+)
+
 # Which addresses an unfinished or held run would newly suppress: what the brake counts.
 newly_suppressed = Table(
     "newly_suppressed",
@@ -235,6 +257,7 @@ transition = Table(
     Column("rules_version", String),  # of the books that judged the deciding event
     Column("decision_id", ForeignKey("decision.id")),  # the operator's, where one led here
     Column("events", Text, nullable=False, server_default="[]"),  # JSON: ids of all that led here
+    Column("list", String, nullable=False, server_default=""),  # whose standing; "": on all
 )
 
 # What operators decided. Standings follow from decisions as from facts, so that taking one back

@@ -235,8 +235,15 @@ class Visits:
         ]
         trusts = self._trusts(connection, told, owners)
         place = {"run_id": visit.run_id}
+        lists = self._lists(row["name"], told, owners)
         rows = [
-            {**facts.event_row(*one), **place, "message_id": ids[one[0].uid], "trust": trust}
+            {
+                **facts.event_row(*one),
+                **place,
+                "message_id": ids[one[0].uid],
+                "trust": trust,
+                "list": lists[one[0].uid],
+            }
             for one, trust in zip(told, trusts, strict=True)
         ]
         self._write_events(connection, told, rows, at)
@@ -251,6 +258,20 @@ class Visits:
         """By UID: to whom the token in a letter was given, where it carries one that is right."""
         found = ((reading.uid, facts.token_owner(reading, self._keys)) for reading in fresh)
         return {uid: owner for uid, owner in found if owner is not None}
+
+    def _lists(
+        self, mailbox_name: str, told: Sequence[Told], owners: Mapping[int, str]
+    ) -> dict[int, str]:
+        """By UID: the list whose mail a letter is about, "" where nothing says."""
+        names: dict[int, str] = {}
+        lists = self.judge.lists
+        for reading, *_ in told:
+            if reading.uid not in names:
+                owner = owners.get(reading.uid) if lists.token_ids else None
+                token_id = facts.token_id(reading, owner, self._keys)
+                list_id = facts.list_id(reading)
+                names[reading.uid] = lists.named(token_id, list_id, mailbox_name)
+        return names
 
     def _trusts(
         self, connection: Connection, told: Sequence[Told], owners: Mapping[int, str]

@@ -19,7 +19,7 @@ def test_the_columns_of_the_view_are_the_contract(ledger: Ledger, url: str) -> N
     synced(ledger, [reading(1, "ann@example.com")])
     (row,) = rows(
         url,
-        "SELECT address, status, reason, since, expires_at, rule, because, said, last_event_at, folded"
+        "SELECT address, status, reason, since, expires_at, rule, because, said, last_event_at, folded, list"
         " FROM suppression",
     )
     assert rows(url, "SELECT * FROM suppression") == [row]
