@@ -112,7 +112,7 @@ def _unfold(text: str, at: int, code: int | None, status: EnhancedStatus | None)
 
 _INNER = re.compile(
     r"(?:last\s+(?:error|response|smtp error|reply|status)\W{1,4}|\bLED=|<|\{|\bcause:?\s+"
-    rf"|\bsaid:?\s*|:\s+)(?P<reply>({_CODE})[ \-][^\0]*)",
+    rf"|\bsaid:?\s*|:\s+|->\s*)(?P<reply>({_CODE})[ \-][^\0]*)",
     re.IGNORECASE,
 )
 _GAVE_UP = re.compile(

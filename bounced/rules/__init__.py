@@ -117,10 +117,11 @@ _CONTACT: Final = re.compile(
     r"|from|by|help|support|questions?|[a-z]*master)|mailto)\W{0,3}\Z",
     re.IGNORECASE,
 )
-# Mailboxes of staff (RFC 2142) and the names that gateways make up for recipients of their own.
-_STAFF: Final = re.compile(
-    r"(?:postmaster|hostmaster|webmaster|mailmaster|abuse|support|help|admin|noc|security|info|imceaex"
-    r"|delist|unblock|removal|spam|tosa|contact|service)",
+# Mailboxes of staff (RFC 2142), recipients that gateways rename, and names put for any name.
+_NOBODY: Final = re.compile(
+    r"(?:postmaster|hostmaster|webmaster|mailmaster|abuse|support|help|admin|noc|security|info"
+    r"|delist|unblock|removal|spam|tosa|contact|service|imceaex|x+|some(?:one|body)|user(?:name)?"
+    r"|recipient|rcpt|address|e?mail|name)(?![a-z])",
     re.IGNORECASE,
 )
 
@@ -138,8 +139,9 @@ class _Evidence:
     hosts: tuple[str, ...]
     temporary: bool
     elsewhere: bool
-    another: bool
     hearsay: bool
+    text: str
+    recipient: RecipientReport
 
 
 def judge(report: Report, *, rules: tuple[Rule, ...] | None = None) -> Conclusion:
@@ -316,8 +318,9 @@ def _evidence(
         ),
         temporary=4 in classes,
         elsewhere=heard.elsewhere or reply.code in _ABOUT_LOGIN,
-        another="@" in reply.text and _names_another(reply.text, recipient),
         hearsay=reply.status is None and reply.code is not None,
+        text=reply.text,
+        recipient=recipient,
     )
 
 
@@ -328,25 +331,26 @@ def _worded(text: str, names: frozenset[str]) -> tuple[str, str]:
     return said, evidence_in(said, names=names, vocabulary=vocabulary())
 
 
-def _names_another(text: str, recipient: RecipientReport) -> bool:
+def _said_of_another(evidence: _Evidence) -> bool:
     """Whether a reply names mailboxes, the first of them no contact, and none is the recipient's.
 
     "User unknown" is then said of whoever is named, most often the sender. Kin to the recipient
     is a mailbox of the same domain, or one whose name is the same or a part of the same.
     """
-    known = [
+    text = evidence.text
+    own = [
         one.casefold().rpartition("@")
-        for one in (recipient.address, recipient.original_address)
+        for one in (evidence.recipient.address, evidence.recipient.original_address)
         if one and "@" in one
     ]
-    first = ADDRESS.search(text) if known else None
+    first = ADDRESS.search(text) if own and "@" in text else None
     if first is None or _CONTACT.search(text, max(0, first.start() - 16), first.start()):
         return False
     named = [one.casefold().rpartition("@") for one in ADDRESS.findall(text)]
     return not any(
-        _STAFF.match(local)
-        or any(own in local or local in own for own, _, _ in known)
-        or any(_within(domain, (host,)) or _within(host, (domain,)) for _, _, host in known)
+        _NOBODY.match(local)
+        or any(mine in local or local in mine for mine, _, _ in own)
+        or any(_within(domain, (host,)) or _within(host, (domain,)) for _, _, host in own)
         for local, _, domain in named
     )
 
@@ -379,8 +383,6 @@ def _may_be_hard(rule: Rule, evidence: _Evidence) -> bool:
         return False
     if evidence.command in _BEFORE_RCPT and not rule.command and rule.reason is not Reason.NULL_MX:
         return False
-    if evidence.another and rule.level > Level.OPERATOR and rule.reason not in _OF_ANYBODY:
-        return False
     vague = rule.level is Level.PHRASE and rule.confidence < _WEAK
     if (
         (vague or rule.level is Level.CODE)
@@ -390,7 +392,11 @@ def _may_be_hard(rule: Rule, evidence: _Evidence) -> bool:
         return False
     if evidence.elsewhere and rule.level > Level.OPERATOR:
         return rule.reason is Reason.PROVIDER_SUPPRESSED  # said by our own side, of our account
-    return rule.level < Level.STATUS or not evidence.heard.contraindicated
+    if rule.level >= Level.STATUS and evidence.heard.contraindicated:
+        return False
+    return (
+        rule.level is Level.OPERATOR or rule.reason in _OF_ANYBODY or not _said_of_another(evidence)
+    )
 
 
 def _within(host: str, domains: tuple[str, ...]) -> bool:
