@@ -212,19 +212,22 @@ class _Pass:
 
     def empty(self, size: int, stop: Callable[[], bool]) -> None:
         """Work through what waits; the next batch is fetched while one is read and recorded."""
-        on_the_table = None
-        for uids in self._batches(size):
+        coming = self._coming(size)
+        batch = next(coming, None)
+        while batch is not None:
             if stop():
                 self.tally.stopped = True
-                break
+                return
+            following = next(coming, None)
+            self._one_batch(*batch)
+            batch = following
+
+    def _coming(self, size: int) -> Iterator[tuple[Iterator[Letter], Mapping[int, int]]]:
+        """Batches of which fetching has begun, each with the attempts at its letters so far."""
+        for uids in self._batches(size):
             attempts = self.ledger.attempt(self.visit, uids)
             failpoint("attempt")
-            coming = self.ahead.ask(uids)
-            if on_the_table is not None:
-                self._one_batch(*on_the_table)
-            on_the_table = coming, attempts
-        if on_the_table is not None:
-            self._one_batch(*on_the_table)
+            yield self.ahead.ask(uids), attempts
 
     def _batches(self, size: int) -> Iterator[Sequence[int]]:
         waiting = self.mailbox.waiting()
