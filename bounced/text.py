@@ -112,11 +112,29 @@ def _guess(sample: bytes, declared: str) -> str:
     damaged = read.count("\ufffd")
     if sum(c > "\x7f" for c in read) > 3 * damaged:
         return "utf-8"
+    if (cyrillic := _cyrillic(sample)) is not None:
+        return cyrillic
     shares = {codec: _share(sample.decode(codec, "replace"), codec) for codec in _FREQUENT}
     best = max(shares, key=lambda codec: shares[codec])
     if shares[best] > 0.1:
         return best
     return _WESTERN if declared == "utf-8" else declared
+
+
+# Words of Cyrillic letters are runs of 8-bit bytes; in Western text such bytes stand alone.
+_RUN = re.compile(rb"[\x80-\xff]{3,}")
+_CYRILLIC: Final = ("cp1251", "koi8-r", "iso8859-5", "cp866")
+_OFTEN: Final = frozenset("оеаинтсрвлкмдпуяы")
+
+
+def _cyrillic(sample: bytes) -> str | None:
+    """The Cyrillic codec in which most letters are frequent small ones, or None."""
+    runs = b"".join(_RUN.findall(sample))
+    if len(runs) < 12 or len(runs) * 10 < 7 * sum(byte > 127 for byte in sample):
+        return None
+    often = {c: sum(sign in _OFTEN for sign in runs.decode(c, "replace")) for c in _CYRILLIC}
+    best = max(often, key=lambda codec: often[codec])
+    return best if often[best] * 10 > len(runs) * 7 else None
 
 
 def _share(text: str, codec: str) -> float:
@@ -135,7 +153,35 @@ def decode_transfer(data: bytes, encoding: str) -> bytes:
         return _base64(data[: MAX_TEXT * 2])
     if encoding == "quoted-printable":
         return binascii.a2b_qp(_PADDED_BREAK.sub(b"=\n", data[: MAX_TEXT * 3]))
-    return data[:MAX_TEXT]
+    return _undeclared(data[:MAX_TEXT])
+
+
+_ONLY_BASE64 = re.compile(rb"\s*(?:[A-Za-z0-9+/]{40,76}\r?\n){1,2000}+[A-Za-z0-9+/]{0,76}={0,2}\s*")
+_NO_QP = re.compile(rb"=(?![0-9A-F]{2}|\r?\n)")
+_BEGIN_UU = re.compile(rb"^begin [0-7]{3,4} [^\n]{1,200}\n", re.MULTILINE)
+
+
+def _undeclared(data: bytes) -> bytes:
+    """What was encoded without saying so: gateways lose the header that tells it."""
+    if _ONLY_BASE64.fullmatch(data[:160_000]):
+        return _base64(data)
+    if b"=\n" in data and not _NO_QP.search(data):
+        return binascii.a2b_qp(data)
+    if b"begin " in data and (begins := _BEGIN_UU.search(data)):
+        return data[: begins.start()] + (_uudecoded(data[begins.end() :]) or data[begins.start() :])
+    return data
+
+
+def _uudecoded(data: bytes) -> bytes:
+    """The lines of a `uuencode`d file decoded, and what stands behind them; nothing if none is."""
+    told: list[bytes] = []
+    lines = data.split(b"\n")
+    for line in lines:
+        try:
+            told.append(binascii.a2b_uu(line))
+        except binascii.Error:
+            break
+    return b"".join((*told, *(b"\n" + line for line in lines[len(told) :]))) if told else b""
 
 
 # white space that a relay put behind a soft line break (RFC 2045, 6.7)
@@ -194,7 +240,7 @@ def _word(match: re.Match[str]) -> bytes:
 
 _HIDDEN = ("script", "style", "head", "title", "!--")
 _BREAK = re.compile(
-    r"<(?:br|/p|/div|/tr|/li|/h[1-6]|/table|p|hr|/td|/pre)\b[^<>]{0,500}>", re.IGNORECASE
+    r"<(?:br|/p|/div|/tr|/li|/h[1-6]|/table|p|hr|/t[dh]|/d[dt]|/pre)\b[^<>]{0,500}>", re.IGNORECASE
 )
 # these begin a line where no line ended right before
 _BEGIN = re.compile(

@@ -1,6 +1,8 @@
 """Bytes become the words that were meant, whatever the labels claim, and words cannot do harm."""
 
 import base64
+import binascii
+import quopri
 import unicodedata
 
 import pytest
@@ -249,6 +251,46 @@ def test_markup_is_read_as_a_browser_would_show_it_a_block_a_line(
 @given(st.text(alphabet="<>/!-=\"' \nbrpscit&#;x0@", max_size=200))
 def test_any_markup_has_words(markup: str) -> None:
     assert len(strip_html(markup)) <= len(markup)
+
+
+SAID = b"Your mail to reader@example.com could not be delivered.\n550 5.1.1 unknown = unknown\n"
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        base64.encodebytes(SAID),
+        quopri.encodestring(SAID) + b"=\n",
+        b"begin 644 why.txt\n"
+        + b"".join(binascii.b2a_uu(SAID[at : at + 45]) for at in range(0, len(SAID), 45))
+        + b"`\nend\n",
+    ],
+    ids=["base64", "quoted-printable", "uuencode"],
+)
+def test_an_encoding_that_nobody_declared_is_undone(raw: bytes) -> None:
+    assert SAID in decode_transfer(raw, "")
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [SAID, b"https://example.com/?id=1\n", b"a=\nb=c\n", b"begin 644 of something\nelse\n", b"x" * 100],
+)  # fmt: skip
+def test_what_only_looks_encoded_stays(raw: bytes) -> None:
+    assert decode_transfer(raw, "7bit").startswith(raw[:8])
+
+
+@pytest.mark.parametrize("written", ["koi8-r", "cp1251", "iso8859-5", "cp866"])
+@pytest.mark.parametrize("declared", ["iso-8859-1", None, "us-ascii"])
+def test_cyrillic_text_is_read_whatever_it_is_declared(written: str, declared: str | None) -> None:
+    text = "Почтовый ящик получателя переполнен"
+    assert decode_charset(text.encode(written), declared) == text
+
+
+@pytest.mark.parametrize(
+    "text", ["Größe, Übermaß, Äußerung", "été où ça même", "¿Qué señor español?"]
+)
+def test_western_text_is_not_taken_for_cyrillic(text: str) -> None:
+    assert decode_charset(text.encode("cp1252"), "iso-8859-1") == text
 
 
 # --- safe ---

@@ -17,9 +17,16 @@ from bounced.decode import (
     rfc8098,
 )
 from bounced.decode.notice import Surroundings
-from bounced.decode.original import addresses_in, cut, received_for, returned_fields, returned_of
+from bounced.decode.original import (
+    addresses_in,
+    cut,
+    received_for,
+    returned_fields,
+    returned_of,
+    returned_part,
+)
 from bounced.decode.words import pattern
-from bounced.message import CUT
+from bounced.message import CUT, read
 from bounced.model import Action, Kind, RecipientReport, Report
 from bounced.smtp import ADDRESS, parse_reply, verp_recipient
 
@@ -31,6 +38,8 @@ if TYPE_CHECKING:
 __all__ = ["decode"]
 
 NOBODY = "names no recipient"
+# what mail programs make of a report that they do not know
+_FILES = ("application/octet-stream", "application/x-delivery-status", "application/text")
 _ARRIVED = ("delivered-to", "x-original-to", "envelope-to", "to")
 _SENDERS = ("from", "sender", "reply-to", "return-path", "errors-to", "x-envelope-from")
 
@@ -119,6 +128,8 @@ def _structured(view: _View) -> Report | None:
     status = rfc3464.status_text(message)
     if status is None and _may_carry_fields(view):
         status = rfc3464.fields_in(view.said)
+    if status is None and any(part.content_type in _FILES for part in message.parts):
+        status = rfc3464.attached_fields(message, _FILES) if view.is_report else None
     if status is None:
         return None
     cut_here = CUT in message.problems and message.parts[-1].content_type in rfc3464.TYPES
@@ -247,9 +258,32 @@ def _prose(view: _View) -> Report | None:
     found = [replace(r, action=action) for r in notice.recipients(text, view.around)]
     if found:
         return Report(kind_of(found), tuple(found), form.name if form else "prose")
+    if enclosed := _enclosed(view):
+        return enclosed
     if evidence.weigh(message) >= 4:
         return Report(Kind.BOUNCE, (), form.name if form else "prose", problems=(NOBODY,))
     return None
+
+
+def _enclosed(view: _View) -> Report | None:
+    """A notice that a mail system passes on as an attachment, if it was written to whom this is.
+
+    What we sent is never asked: only a daemon's letter to the address that this one went to.
+    """
+    part = returned_part(view.message)
+    sent_to = set(addresses_in(view.message.headers, "to", "delivered-to"))
+    if part is None or sent_to.isdisjoint(addresses_in(view.fields, "to")):
+        return None
+    inner = _View(read(part.data()))
+    if not evidence.daemon_sender(inner.message) or returned_part(inner.message) is part:
+        return None
+    found = _structured(inner)
+    if found is None and inner.is_report:
+        told = notice.recipients(inner.said, inner.around)
+        action = notice.action(inner.message.header("subject"), inner.said)
+        told = [replace(r, action=action) for r in told]
+        found = Report(kind_of(told), tuple(told)) if told else None
+    return found and replace(found, format="enclosed")
 
 
 def _surroundings(message: Message, fields: Headers) -> Surroundings:
@@ -261,11 +295,14 @@ def _surroundings(message: Message, fields: Headers) -> Surroundings:
     sent_to = addresses_in(message.headers, "to", "cc")
     delivered = addresses_in(message.headers, "delivered-to", "x-original-to", "envelope-to")
     senders = addresses_in(fields, *_SENDERS)
-    ours = _lower([*signed, *sent_to, *senders]) - _lower(failed)
+    lists = [a for k, v in fields if k == "list-post" for a in ADDRESS.findall(v)]
+    ours = _lower([*signed, *sent_to, *senders, *lists]) - _lower(failed)
     mailed = addresses_in(
         fields, "to", "cc", "delivered-to", "x-original-to", "envelope-to", "x-rcpt-to", "resent-to"
     )
-    mailed = [a.lower() for a in mailed or received_for(fields)]
+    if _lower(mailed) <= _lower(lists):
+        mailed = received_for(fields)  # a list's letter goes to its members
+    mailed = [a.lower() for a in mailed]
     if any(v in ("<>", "<MAILER-DAEMON>") for k, v in fields if k == "return-path"):
         mailed = []  # what is returned is a notice itself: to whom it went is nobody's failure
     mailed = mailed or [a.lower() for a in map(verp_recipient, [*sent_to, *delivered]) if a]
@@ -277,6 +314,7 @@ def _surroundings(message: Message, fields: Headers) -> Surroundings:
         mailed=tuple(a for a in mailed if a not in never),
         failed=tuple(failed[:1_000]),
         host=_reporter(message),
+        subject=message.header("subject") if evidence.report_subject(message) else "",
     )
 
 

@@ -9,7 +9,7 @@ something, so that an address mentioned in passing is taken only when nothing be
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
@@ -34,7 +34,8 @@ class Surroundings:
     `never` are the sender's own and the notice's own; `unlikely` those to which the notice was
     delivered, which are a recipient's only where a line is about nobody else; `mailed` those that
     the returned message was addressed to; `failed` what a header names as failed
-    (X-Failed-Recipients); `host` is the domain of the daemon that wrote the notice.
+    (X-Failed-Recipients); `host` is the domain of the daemon that wrote the notice, `subject` the
+    notice's own where it speaks of a failure.
     """
 
     never: frozenset[str] = frozenset()
@@ -42,6 +43,7 @@ class Surroundings:
     mailed: tuple[str, ...] = ()
     failed: tuple[str, ...] = ()
     host: str | None = None
+    subject: str = ""
 
 
 @dataclass(slots=True)
@@ -71,6 +73,23 @@ _AFTER = re.compile(
     r"^[>\"'”»\])\s]*(?:&gt;)?(?:$|[>:：;,.(\[\-–—<=]|\.\.\.|\s(?:on|at|because|said|failed|was|is|has|reason|rejected|unknown|\(|-|=|—|–|…|\d{3}|via|host|:|：|could|does|不|은|는|の|は|ist|n'|no)\b|\s{2,}\S)",
     re.IGNORECASE,
 )
+# An address that quotes or brackets set off, whatever a language says next.
+_SET_OFF = re.compile(
+    rf"{_LEAD}(?:'{_A}'|\"{_A}\"|<{_A}>|\[{_A}\])[ \t](?!wrote|schrieb)", re.IGNORECASE
+)
+# `Elsa Berg <elsa@example.com>` and nothing else
+_WITH_NAME = re.compile(
+    rf"{_LEAD}[\"']?[^\s<>@:：\"'(][^<>@:：\"(]{{0,60}}[\"']?[ \t]{{1,20}}"
+    rf"[<(](?:mailto:)?(?P<address>{_A})"
+    r"(?P<after>[>)][ \t]*(?:\(.*\))?[:：,;.]?\s*)$"
+)
+# `Subject: Harbour Weekly, issue 118`, of the mail that a notice is about
+_ECHO = re.compile(rf"[\s*>|-]{{0,8}}{alternatives('echo')}[ \t]{{0,4}}(?:[:：]|$)", re.IGNORECASE)
+# `To=reader@example.com` in a list of keys
+_KEY = re.compile(
+    r"^([ \t]{0,8}(?:[Tt]o|[Ff]rom|[Rr]cpt|[Rr]ecipient|[Aa]ddress|[Ee]-?mail|[Uu]ser|[Ss]ender)"
+    r"[\w-]{0,12})=(?=\S{1,320}@)"
+)
 _COMMAND_LINE = re.compile(rf"rcpt to:\s*<?(?P<address>{_A})>?", re.IGNORECASE)
 _TRANSCRIPT = re.compile(
     r"^[ \t>|]{0,12}(?:<<<\s*|\.\.\.\s*)?(?:[45]\d\d)[ \-](?:[45]\.\d\.\d{1,3} )?"
@@ -95,8 +114,10 @@ _ROLES: Final = frozenset(
 def recipients(notice: str, around: Surroundings) -> list[RecipientReport]:
     """Who failed and what was said, most trustworthy way of naming first."""
     lines = [line[:MAX_LINE] for line in notice[:MAX_NOTICE].split("\n")[:MAX_LINES]]
+    lines = [_KEY.sub(r"\1: ", line) if "=" in line and "@" in line else line for line in lines]
     places = _places(lines, around)
     _gather(lines, places)
+    _look_above(lines, places)
     found: dict[str, RecipientReport] = {}
     lonely = len({place.address.lower() for place in places}) == 1
     for place in places[:MAX_RECIPIENTS]:
@@ -110,6 +131,13 @@ def recipients(notice: str, around: Surroundings) -> list[RecipientReport]:
                 original_address=place.original,
                 remote_mta=remote_host(reply.text),
             )
+    if (
+        not around.failed
+        and len(found) > 1
+        and not any(report.reply.text for report in found.values())
+    ):
+        common = _whole(lines[: min(place.line for place in places)], Reply())
+        return [replace(report, reply=common) for report in found.values()]
     return list(found.values())
 
 
@@ -117,7 +145,7 @@ def _places(lines: list[str], around: Surroundings) -> list[_Place]:
     """The addresses of the first way that names any."""
     if around.failed:
         return _failed_by_header(lines, around)
-    for way in (_line_starts, _commands, _labelled, _inline, _anywhere):
+    for way in (_line_starts, _commands, _labelled, _with_names, _inline, _anywhere):
         places = [p for p in way(lines) if _may_fail(p.address, around)]
         if way in (_inline, _anywhere):
             places = [p for p in places if p.address.lower() in around.mailed] or places
@@ -129,6 +157,9 @@ def _places(lines: list[str], around: Surroundings) -> list[_Place]:
     mailed = [a for a in dict.fromkeys(around.mailed) if _may_fail(a, around)]
     if len(mailed) == 1:
         return [_Place(mailed[0], -1)]
+    titled = {p.address: p for p in _anywhere([around.subject]) if _may_fail(p.address, around)}
+    if len(titled) == 1:
+        return [_Place(next(iter(titled)), -1)]
     return _bare_names(lines, around)
 
 
@@ -215,7 +246,9 @@ def _line_start(line: str) -> re.Match[str] | None:
     if "@" not in line:
         return None
     found = _LINE_START.match(line)
-    return found if found and _AFTER.match(found["after"]) else None
+    if found is None or not (_AFTER.match(found["after"]) or _SET_OFF.match(line)):
+        return None
+    return found
 
 
 def _labelled(lines: list[str]) -> Iterator[_Place]:
@@ -224,6 +257,14 @@ def _labelled(lines: list[str]) -> Iterator[_Place]:
         found = _line_start(line)
         if found and found["label"]:
             yield _place(found, number)
+
+
+def _with_names(lines: list[str]) -> Iterator[_Place]:
+    """`Elsa Berg <elsa@example.com>` on a line of its own."""
+    for number, line in enumerate(lines):
+        found = _WITH_NAME.match(line) if "@" in line else None
+        if found and not _in_company(line):
+            yield _Place(found["address"], number)
 
 
 def _place(found: re.Match[str], number: int) -> _Place:
@@ -272,7 +313,7 @@ def _anywhere(lines: list[str]) -> Iterator[_Place]:
 # --- what was said ---
 
 _REASON = re.compile(
-    r"reason|error|said|response|because|diagnostic|原因|理由|grund|motif|motivo|reden|powód|причин|사유|エラー|错误|錯誤",
+    r"^(?:rule|policy|cause|details?|explanation)\b[^:]{0,20}:|reason|error|said|response|because|diagnostic|原因|理由|grund|motif|motivo|reden|powód|причин|사유|エラー|错误|錯誤",
     re.IGNORECASE,
 )
 
@@ -285,7 +326,7 @@ def _gather(lines: list[str], places: list[_Place]) -> None:
         place.said = [place.tail] if place.tail else []
         if place.line < 0:
             continue
-        blank = False
+        blank = label_only = False
         for number in range(place.line + 1, min(place.line + 1 + _SAID_LINES, len(lines))):
             line = lines[number].strip()
             if number in starts or (line and blank and _paragraph_ends(line, place.said)):
@@ -295,12 +336,37 @@ def _gather(lines: list[str], places: list[_Place]) -> None:
             if not line:
                 blank = True
                 continue
+            if repeated := _ECHO.match(line):
+                label_only = repeated.end() == len(line)
+                continue
+            if label_only:
+                label_only = False
+                continue
             original = _PARENTHESIS.match(line)
             if original:
                 place.original = place.original or original["address"]
                 continue
             place.said.append(line)
             blank = False
+
+
+# what an address line holds beside the address where its answer stands above it
+_BARE_LINE = re.compile(
+    rf"^[ \t]*(?:for|to|an|für|pour|para|per|voor|do|для)?:?[ \t]*<?{_A}>?[ \t]*$"
+)
+
+
+def _look_above(lines: list[str], places: list[_Place]) -> None:
+    """Some write the answer first and whom it was for below it; then that is what was said."""
+    above = [lines[place.line - 1].strip() if place.line > 0 else "" for place in places]
+    if not all(
+        find_code(line) and "@" not in line and _BARE_LINE.match(lines[place.line])
+        for place, line in zip(places, above, strict=True)
+    ):
+        return
+    if places and not any(find_code(said) for said in places[-1].said):
+        for place, line in zip(places, above, strict=True):
+            place.said = [line]
 
 
 def _paragraph_ends(line: str, said: list[str]) -> bool:
@@ -322,9 +388,14 @@ def _reply(place: _Place, lines: list[str], *, lonely: bool) -> Reply:
         other = parse_reply(text)
         if _tells(other) and (other.code is None or other.code >= 400):
             return other
-    if beside and (reply.status or len(beside) > 24 or not lonely):
+    if beside and (reply.status or not lonely or _says_something(beside)):
         return reply
     return _whole(lines, reply) if lonely else reply
+
+
+def _says_something(beside: str) -> bool:
+    """Whether words beside an address are more than its owner's name."""
+    return len(ADDRESS.sub("", beside)) > 24 or pattern("failure").search(beside) is not None
 
 
 def _beside(place: _Place) -> tuple[str, Reply]:
@@ -420,10 +491,10 @@ def _trimmed(text: str) -> str:
 
 def _whole(lines: list[str], reply: Reply) -> Reply:
     """A notice that gives no code and no line to an address: its own words are the answer."""
-    words = [
-        line.strip() for line in lines if line.strip() and not pattern("boilerplate").search(line)
-    ]
-    text = " ".join(words)[:1_000]
+    words = (
+        pattern("boilerplate").split(line, 1)[0].strip() for line in lines if not _ECHO.match(line)
+    )
+    text = " ".join(word for word in words if word and not word.startswith("--"))[:1_000]
     return parse_reply(text) if text else reply
 
 

@@ -62,6 +62,12 @@ def fields_in(text: str) -> str | None:
     return text[max(start, 0) : max(start, 0) + _REPORT_LIMIT]
 
 
+def attached_fields(message: Message, types: tuple[str, ...]) -> str | None:
+    """Report fields in a part whose type says nothing of them (`details.txt` as octets)."""
+    found = (fields_in(part.text()[:_REPORT_LIMIT]) for part in message.parts_of(*types))
+    return next((fields for fields in found if fields), None)
+
+
 def groups(text: str) -> Iterator[Group]:
     """Field groups; a second Final-Recipient (or Action and the like) opens one by itself."""
     group: Group = {}

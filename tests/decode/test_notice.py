@@ -31,10 +31,15 @@ def read(text: str, **around: object) -> list[tuple[str, int | None, str | None]
         f"收件人：{A}\n原因：550 5.1.1 用户不存在",
         f"宛先: {A}\n理由: 550 5.1.1 unknown",
         f"Empfänger: {A}\nGrund: 550 5.1.1 unbekannt",
+        f"'{A}' am 15.06.2026 09:01\n   550 5.1.1 unbekannt",
+        f"  Anna Alt <{A}>\n     550 5.1.1 unknown",
+        f"From=news@example.org\nTo={A}\nReply=550 5.1.1 unknown",
+        f"550 5.1.1 unknown\n    for {A}\n",
+        f"X-Failed-Rcpt: {A}\nX-Reply: 550 5.1.1 unknown",
     ],
     ids=[
         "postfix", "folded", "exim", "qmail", "sendmail", "transcript", "bullet", "label", "sentence", "chinese", "japanese",
-        "german",
+        "german", "quoted", "named", "keys", "answer above", "fields",
     ],
 )  # fmt: skip
 def test_one_address_and_what_was_said_of_it(text: str) -> None:
@@ -44,6 +49,30 @@ def test_one_address_and_what_was_said_of_it(text: str) -> None:
 def test_each_address_has_its_own_answer() -> None:
     text = f"<{A}>: said: 550 5.1.1 unknown\n\n<b@example.com>: said: 452 4.2.2 full\n"
     assert read(text) == [(A, 550, "5.1.1"), ("b@example.com", 452, "4.2.2")]
+
+
+def test_answers_may_stand_above_whom_they_are_for() -> None:
+    text = f"550 5.1.1 unknown\n  for {A}\n452 4.2.2 full\n  for b@example.com\n"
+    assert read(text) == [(A, 550, "5.1.1"), ("b@example.com", 452, "4.2.2")]
+
+
+def test_words_above_a_list_of_addresses_are_said_of_all_of_them() -> None:
+    text = f"These mailboxes are full:\n\n  {A}\n  b@example.com\n"
+    said = [r.reply.text for r in notice.recipients(text, Surroundings())]
+    assert said == ["These mailboxes are full:"] * 2
+
+
+def test_lines_that_repeat_the_mail_are_no_answer() -> None:
+    text = f"Empfänger: {A}\nBetreff: News\nDatum: heute\n\nDas Postfach ist voll.\n"
+    (found,) = notice.recipients(text, Surroundings())
+    assert "Postfach ist voll" in found.reply.text
+    assert "News" not in found.reply.text
+
+
+def test_an_address_in_the_subject_counts_where_the_words_name_nobody() -> None:
+    assert read("It is full.", subject=f"Undeliverable: {A}") == [(A, None, None)]
+    assert read("It is full.", subject=f"Undeliverable: {A}", never=frozenset({A})) == []
+    assert read("It is full.", subject=f"Undeliverable: {A} b@example.com") == []
 
 
 def test_addresses_of_senders_and_of_helpers_do_not_bounce() -> None:
