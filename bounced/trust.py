@@ -18,10 +18,11 @@ import hashlib
 import hmac
 import re
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
-from bounced.smtp import folded, unwrapped
+from bounced.smtp import canonical, folded, unwrapped
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -136,3 +137,59 @@ def _mac(key: Key, id_: str, recipient: str, day: int) -> str:
     said = f"bounced1|{id_}|{folded(recipient)}|{day}".encode("utf-8", "surrogatepass")
     digest = hmac.new(key.secret, said, hashlib.sha256).digest()
     return base64.b32encode(digest[:10]).decode("ascii").lower()
+
+
+# --- the way back, in a link that a subscriber gets ---
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A subscriber's right to be mailed again: whose, from when on, and until when (aware UTC).
+
+    `id` tells links apart; each is good for once.
+    """
+
+    address: str
+    issued_at: datetime
+    expires_at: datetime
+    id: str
+
+
+_LINK: Final = re.compile(
+    r"(?P<key>[a-z2-7])\.(?P<said>[A-Za-z0-9_-]{1,600})\.(?P<mac>[A-Za-z0-9_-]{22})"
+)
+
+
+def make_link(key: Key, address: str, *, at: datetime, until: datetime) -> str:
+    """The token of a re-activation link: `<key>.<what it says>.<mac>`, safe in a URL."""
+    said = f"{int(at.timestamp())}|{int(until.timestamp())}|{canonical(address)}"
+    text = _base64(said.encode("utf-8", "surrogatepass"))
+    return f"{key.id}.{text}.{_link_mac(key, text)}"
+
+
+def read_link(token: str, keys: Iterable[Key]) -> Link | None:
+    """What a re-activation token says; None where none of the keys has made it.
+
+    Whether it has run out is for the reader to see: this room has no clock.
+    """
+    found = _LINK.fullmatch(token.strip())
+    if found is None:
+        return None
+    macs = [_link_mac(key, found["said"]) for key in keys if key.id == found["key"]]
+    if not any(hmac.compare_digest(mac, found["mac"]) for mac in macs):
+        return None
+    # signed by us, and so of the shape that we make
+    padded = found["said"] + "=" * (-len(found["said"]) % 4)
+    issued, until, address = base64.urlsafe_b64decode(padded).decode("utf-8").split("|", 2)
+    begin, end = (datetime.fromtimestamp(int(seconds), UTC) for seconds in (issued, until))
+    return Link(address, begin, end, id=found["mac"][:12])
+
+
+def _link_mac(key: Key, text: str) -> str:
+    # another beginning than a report's token, so that neither can pass for the other
+    digest = hmac.digest(key.secret, f"bounced-link1|{text}".encode(), hashlib.sha256)
+    return _base64(digest[:16])
+
+
+def _base64(raw: bytes) -> str:
+    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode("ascii")

@@ -62,6 +62,7 @@ COMMANDS: tuple[click.Command, ...] = (
     rules.rules,
     subscribers.subscribers,
     tokens.token,
+    tokens.reactivate,
     tokens.sent,
     webhooks.webhooks,
     database.db,

@@ -1,10 +1,11 @@
-"""`bounced token` and `bounced sent`: how a report proves that it is about mail of ours."""
+"""`bounced token`, `reactivate` and `sent`: what proves that somebody has heard from us."""
 
 from __future__ import annotations
 
 import csv
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+import sys
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -14,7 +15,7 @@ from bounced.cli.subscribers import ADDRESS_COLUMNS, MAX_LINE, is_address
 from bounced.text import safe
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from typing import IO
 
     from bounced.trust import Key
@@ -71,6 +72,90 @@ def verify(context: click.Context, settings: Settings, address: str, recipient: 
         known = "" if found.key in {key.id for key in keys} else f" (there is no key {found.key})"
         click.echo(f"Not verified: forged, older than 30 days, or another recipient's{known}.")
     context.exit(Exit.PERSON_NEEDED)
+
+
+@token.command()
+@click.argument("address")
+@click.option(
+    "--valid",
+    type=click.IntRange(1, 365),
+    default=7,
+    show_default=True,
+    metavar="DAYS",
+    help="How long the link is good for.",
+)
+@click.option("--url", help="Print a whole link: this address with the token behind it.")
+@config_option
+@click.pass_obj
+def reactivation(settings: Settings, address: str, valid: int, url: str | None) -> None:
+    """Print a token with which ADDRESS may be mailed again, for a link in a letter to its owner.
+
+    It is good once, until it runs out; `bounced reactivate TOKEN` takes it. Made with the first
+    key; nothing is written down.
+    """
+    from bounced import trust
+
+    if not is_address(address):
+        raise click.UsageError(f"this is no address: {safe(address)[:80]}")
+    now = datetime.now(UTC)
+    made = trust.make_link(_keys(settings)[0], address, at=now, until=now + timedelta(days=valid))
+    click.echo(made if url is None else f"{url}{'&' if '?' in url else '?'}token={made}")
+
+
+# What is said of a link, and whether its holder may be mailed now.
+ANSWERS: Final[Mapping[str, tuple[str, bool]]] = {
+    "released": ("may be mailed again.", True),
+    "not suppressed": ("may be mailed; there was nothing to do.", True),
+    "used": ("was suppressed again since this link was used. Nothing was changed.", False),
+    "newer": ("was suppressed after this link was made. Nothing was changed.", False),
+    "complained": ("has complained: only an operator can release it. Nothing was changed.", False),
+}
+
+
+@click.command(short_help="Release the address of a re-activation link.")
+@click.argument("given", metavar="TOKEN")
+@click.option("--even-after-complaint", is_flag=True, help="Release who has complained, too.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@ledger_options
+@click.pass_obj
+@click.pass_context
+def reactivate(
+    context: click.Context,
+    settings: Settings,
+    given: str,
+    *,
+    even_after_complaint: bool,
+    as_json: bool,
+) -> None:
+    """Let the address that TOKEN was made for be mailed again (`-` reads it from stdin).
+
+    Exits with 0 when it may be mailed now, and with 1 when the link is forged, has run out or was
+    used, or when there is newer evidence or a complaint. To repeat it changes nothing.
+    """
+    from bounced import trust
+    from bounced.cli.failures import Exit
+    from bounced.ledger.reactivation import reactivate as release_by
+    from bounced.report import json_line
+
+    now = datetime.now(UTC)
+    text = sys.stdin.readline(MAX_LINE) if given == "-" else given
+    link = trust.read_link(text, _keys(settings))
+    if link is None or link.expires_at < now:
+        outcome = "forged" if link is None else "expired"
+        words = "This link was not made here." if link is None else "This link has run out."
+        allowed = False
+    else:
+        with settings.ledger() as ledger:
+            outcome = release_by(ledger, link, at=now, complaints=even_after_complaint).value
+        words, allowed = ANSWERS[outcome]
+        words = f"{safe(link.address)} {words}"
+    about = {
+        "outcome": outcome,
+        "address": link.address if link else None,
+        "may_be_mailed": allowed,
+    }
+    click.echo(json_line(about) if as_json else words)
+    context.exit(Exit.DONE if allowed else Exit.PERSON_NEEDED)
 
 
 def _keys(settings: Settings) -> Sequence[Key]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
 
+from bounced.trust import Key, make_link
 from tests.cli.conftest import HARD, reading
 
 if TYPE_CHECKING:
@@ -115,3 +117,36 @@ def test_an_unverified_event_is_shown_as_such(bounced: Bounced, config: Path) ->
     (event,) = json.loads(bounced("explain", "ann@example.com", "--json").output)["events"]
     assert (event["trust"], event["trusted"]) == ("claimed", False)
     assert bounced("suppressed").output == ""
+
+
+def test_a_link_for_a_subscriber_is_made_and_taken_once(bounced: Bounced, config: Path) -> None:
+    url = bounced("suppressed", "import", "-", "--from", "txt", stdin="ann@example.com\n")
+    assert url.exit_code == 0, url.output
+    made = bounced(
+        "token", "reactivation", "ann@example.com", "--url", "https://www.example.com/back"
+    )
+    assert made.output.startswith("https://www.example.com/back?token=a.")
+    token = made.output.strip().partition("token=")[2]
+    assert "ann" not in token
+    done = bounced("reactivate", token)
+    assert (done.exit_code, done.output) == (0, "ann@example.com may be mailed again.\n")
+    again = bounced("reactivate", "-", "--json", stdin=token + "\n")
+    assert json.loads(again.output) == {
+        "outcome": "not suppressed", "address": "ann@example.com", "may_be_mailed": True,
+    }  # fmt: skip
+    assert bounced("suppressed").output == ""
+
+
+def test_a_forged_or_expired_link_changes_nothing(bounced: Bounced, config: Path) -> None:
+    bounced("suppressed", "import", "-", "--from", "txt", stdin="ann@example.com\n")
+    token = bounced("token", "reactivation", "ann@example.com", "--valid", "1").output.strip()
+    forged = bounced("reactivate", token[:-1] + ("A" if token[-1] != "A" else "Q"))
+    assert (forged.exit_code, forged.output) == (1, "This link was not made here.\n")
+
+    long_ago = datetime(2020, 1, 1, tzinfo=UTC)
+    old = make_link(
+        Key("a", b"sixteen letters or some more"), "ann@example.com", at=long_ago, until=long_ago
+    )
+    expired = bounced("reactivate", old)
+    assert (expired.exit_code, expired.output) == (1, "This link has run out.\n")
+    assert bounced("suppressed").output == "ann@example.com\n"
