@@ -1,6 +1,6 @@
 """Servers and databases that several folders of tests share.
 
-Dovecot is started once; without it, and without PostgreSQL, their tests skip and say so.
+Dovecot is started once; without it, PostgreSQL or MariaDB their tests skip and say so.
 """
 
 from __future__ import annotations
@@ -44,13 +44,8 @@ def server(run_dovecot: Callable[..., dovecot.Dovecot]) -> dovecot.Dovecot:
     return run_dovecot()
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=database.KINDS)
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """An empty database of its own."""
-    if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path / 'bounced.db'}"
-        return
-    if database.SERVER is None:
-        pytest.skip("BOUNCED_TEST_POSTGRESQL names no server")
-    with database.schema_of_its_own(database.SERVER) as own:
+    with database.empty(request.param, tmp_path) as own:
         yield own

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import delete, func, select, tuple_, update
 
 from bounced.ledger import (
+    bulk,
     clearance,
     decisions,
     facts,
@@ -19,7 +20,7 @@ from bounced.ledger import (
     standings,
     visits,
 )
-from bounced.ledger.engine import CHUNK, Database, chunks
+from bounced.ledger.engine import Database, chunks
 from bounced.ledger.errors import LedgerError
 from bounced.ledger.tables import address as address_table
 from bounced.ledger.tables import mailbox, newly_suppressed, release, run, sent, subscriber
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, Table
 
     from bounced.ledger.rows import (
         AddressHistory,
@@ -306,54 +307,29 @@ class Ledger:
     def import_subscribers(self, rows: Iterable[tuple[str, str]], *, at: datetime) -> int:
         """Add (address, list) pairs; those there already are left alone. Returns the new ones."""
         new = 0
-        table = subscriber
         for some in chunks(rows):
-            pairs = list(dict.fromkeys((canonical(who), name) for who, name in some))
+            pairs = dict.fromkeys((facts.kept(who), name) for who, name in some)
+            added = [{"address": who, "list": name, "imported_at": at} for who, name in pairs]
             with self._database.writing() as connection:
-                query = select(table.c.address, table.c.list).where(
-                    tuple_(table.c.address, table.c.list).in_(pairs)
-                )
-                there = {(who, name) for who, name in connection.execute(query)}
-                added = [
-                    {"address": who, "list": name, "imported_at": at}
-                    for who, name in pairs
-                    if (who, name) not in there
-                ]
-                if added:
-                    connection.execute(table.insert(), added)
-            new += len(added)
+                new += _add_missing(connection, subscriber, added)
         return new
 
     def import_sent(self, rows: Iterable[tuple[str, str]], *, at: datetime) -> int:
         """Add (Message-ID, recipient) pairs of mail that was sent. Returns the new ones."""
         new = 0
         for some in chunks(rows):
-            pairs = dict.fromkeys((facts.message_id(text), folded(who)) for text, who in some)
+            pairs = dict.fromkeys(
+                (facts.message_id(text), facts.matched(who)) for text, who in some
+            )
             added = [{"message_id": m, "address": who, "imported_at": at} for m, who in pairs]
             with self._database.writing() as connection:
-                insert = standings.upsert(connection, sent).on_conflict_do_nothing()
-                new += len(standings.write_many(connection, insert, added, sent.c.message_id))
+                new += _add_missing(connection, sent, added)
         return new
 
     def purge_sent(self, before: datetime) -> int:
         """Forget what was imported into the log of sent mail before a time; how many entries."""
         with self._database.writing() as connection:
             return connection.execute(delete(sent).where(sent.c.imported_at < before)).rowcount
-
-    def rebuild(self, *, by: str, at: datetime) -> tuple[int, int]:
-        """Make every standing again, by the policy as it is now: suppressions begun and ended."""
-        began = ended = 0
-        last = ""
-        while True:
-            with self._database.writing() as connection:
-                after = select(address_table.c.address).where(address_table.c.address > last)
-                query = after.order_by(address_table.c.address).limit(CHUNK)
-                some = list(connection.execute(query).scalars())
-                if not some:
-                    return began, ended
-                occasion = standings.Occasion(at, by)
-                more = standings.settle(connection, self._judge, occasion, some)
-            began, ended, last = began + more[0], ended + more[1], some[-1]
 
     # History gone through again (bounced.ledger.replay).
 
@@ -444,6 +420,17 @@ class Ledger:
         """How every mailbox is doing."""
         with self._database.reading() as connection:
             return reading.mailboxes(connection, self._database.clock(connection))
+
+
+def _add_missing(connection: Connection, table: Table, rows: list[dict[str, object]]) -> int:
+    """Insert the rows whose primary key is not there; how many those were."""
+    key = list(table.primary_key)
+    keys = [tuple(row[column.name] for column in key) for row in rows]
+    query = select(*key).where(tuple_(*key).in_(keys))
+    there = {tuple(row) for row in connection.execute(query)}
+    new = [row for row, mine in zip(rows, keys, strict=True) if mine not in there]
+    bulk.put(connection, table, new)
+    return len(new)
 
 
 def _spared(name: str) -> str:

@@ -32,6 +32,8 @@ def among(connection: Connection, column: Column[T], values: Iterable[T]) -> Col
     if connection.dialect.name == "postgresql":
         kind: ARRAY[Any] = ARRAY(column.type)
         return column == any_(bindparam(None, wanted, type_=kind))
+    if connection.dialect.name == "mariadb":
+        return column.in_(wanted)  # its driver puts parameters into the text, one or many
     each = func.json_each(bindparam(None, json.dumps(wanted), type_=String))
     return column.in_(select(each.table_valued("value").c.value))
 
@@ -66,7 +68,7 @@ def put(
     for place, name in enumerate(names):
         kind = table.c[name].type
         if isinstance(kind, UtcDateTime):
-            convert = _aware if connection.dialect.name == "postgresql" else _sqlite_time
+            convert = _aware if connection.dialect.name == "postgresql" else _utc_text
             columns[place] = tuple(map(convert, columns[place]))
         elif isinstance(kind, Float):
             columns[place] = tuple(map(float, columns[place]))  # an array takes one type only
@@ -87,10 +89,14 @@ def _statement(
         types = (dialect.type_compiler_instance.process(table.c[name].type) for name in names)
         source = f"SELECT * FROM unnest({', '.join(f'%s::{kind}[]' for kind in types)})"  # noqa: S608 - our own names
     else:
-        source = f"VALUES ({', '.join('?' * len(names))})"
+        mark = "%s" if dialect.name == "mariadb" else "?"
+        source = f"VALUES ({', '.join([mark] * len(names))})"
     if key is None:
         return f"{into} {source}"
     changed = [quoted(name) for name in names if name != key and name not in kept]
+    if dialect.name == "mariadb":
+        values = ", ".join(f"{name} = VALUES({name})" for name in changed)
+        return f"{into} {source} ON DUPLICATE KEY UPDATE {values}"
     values = ", ".join(f"{name} = excluded.{name}" for name in changed)
     return f"{into} {source} ON CONFLICT ({quoted(key)}) DO UPDATE SET {values}"
 
@@ -102,7 +108,7 @@ def _aware(value: datetime | None) -> datetime | None:
 
 
 @lru_cache(4096)
-def _sqlite_time(value: datetime | None) -> str | None:
-    """As SQLAlchemy writes it, several times as fast; one batch has the same times again."""
+def _utc_text(value: datetime | None) -> str | None:
+    """As SQLAlchemy writes it for SQLite, several times as fast; a batch has times again."""
     aware = _aware(value)
     return None if aware is None else aware.astimezone(UTC).isoformat(" ", "microseconds")[:26]

@@ -6,10 +6,9 @@ from left to right and a page of it is read once, not once for each address.
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import ARRAY, String, bindparam, func, select
+from sqlalchemy import select
 
 from bounced.ledger.engine import chunks
 from bounced.ledger.rows import Clearance
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from datetime import datetime
 
-    from sqlalchemy import Connection, FromClause, RowMapping
+    from sqlalchemy import Connection, RowMapping
 
     from bounced.ledger.engine import Database
     from bounced.ledger.standings import Judge
@@ -52,7 +51,7 @@ def _on_lists(
 ) -> Iterator[tuple[str, Clearance]]:
     """What single lists (or the one) have against some, where lists have standings."""
     own = list_standing.c
-    keys, parameters = _keys(database, matched)
+    keys, parameters = database.dialect.texts(matched)
     query = select(list_standing).select_from(keys.join(list_standing, own.folded == keys.c.value))
     if on is not None:
         query = query.where(own.list == on)
@@ -62,23 +61,10 @@ def _on_lists(
             yield row["folded"], told
 
 
-def _keys(database: Database, matched: list[str]) -> tuple[FromClause, dict[str, object]]:
-    """The addresses as a table of one column, and the parameter it is made from."""
-    if database.sqlite:
-        given = bindparam("matched", type_=String)
-        return func.json_each(given).table_valued("value", name="wanted"), {
-            "matched": json.dumps(matched)
-        }
-    texts: Any = ARRAY(String)
-    given = bindparam("matched", type_=texts)
-    table = func.unnest(given).table_valued("value", name="wanted").render_derived()
-    return table, {"matched": matched}
-
-
 def _standing(
     connection: Connection, database: Database, judge: Judge, matched: list[str], at: datetime
 ) -> Iterator[tuple[str, Clearance]]:
-    keys, parameters = _keys(database, matched)
+    keys, parameters = database.dialect.texts(matched)
     query = (
         select(
             address.c.folded,
@@ -126,7 +112,7 @@ def _anyone_waits(connection: Connection) -> bool:
 def _held(
     connection: Connection, database: Database, matched: list[str]
 ) -> Mapping[str, Clearance]:
-    keys, parameters = _keys(database, matched)
+    keys, parameters = database.dialect.texts(matched)
     tables: Any = keys.join(address, address.c.folded == keys.c.value)
     tables = tables.join(newly_suppressed, newly_suppressed.c.address == address.c.address)
     tables = tables.join(run, run.c.id == newly_suppressed.c.run_id)

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy import URL
 
+    from bounced.ledger.dialects import Dialect
+
 
 class LedgerError(Exception):
     """The ledger could not do what was asked; nothing was half done."""
@@ -76,19 +78,21 @@ def lease_lost(mailbox: str) -> LeaseLost:
 
 
 @contextmanager
-def translated(url: URL) -> Iterator[None]:
+def translated(url: URL, dialect: Dialect) -> Iterator[None]:
     """Turn what SQLAlchemy raises inside into LedgerError and its kin; others pass."""
     try:
         yield
-    except (exc.OperationalError, exc.InterfaceError, exc.TimeoutError) as problem:
-        said = without_secrets(str(getattr(problem, "orig", None) or problem), url)
-        raise LedgerUnavailable(
-            f"The database {shown(url)} cannot be used now: {said}. "
-            "What was recorded before is safe and nothing was half written. "
-            "Check that it runs and that nobody locks it, then run the same command again"
-        ) from None
     except exc.SQLAlchemyError as problem:
         said = without_secrets(str(getattr(problem, "orig", None) or problem), url)
+        passing = isinstance(problem, exc.TimeoutError) or (
+            isinstance(problem, exc.DBAPIError) and dialect.passing(problem)
+        )
+        if passing:
+            raise LedgerUnavailable(
+                f"The database {shown(url)} cannot be used now: {said}. "
+                "What was recorded before is safe and nothing was half written. "
+                "Check that it runs and that nobody locks it, then run the same command again"
+            ) from None
         raise LedgerError(
             f"The database {shown(url)} refused the work: {type(problem).__name__}: {said}. "
             "The transaction was rolled back, nothing was half written. "

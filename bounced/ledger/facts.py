@@ -27,6 +27,7 @@ DIAGNOSTIC_LIMIT = 2000
 TEXT_LIMIT = 998  # the longest line of a letter (RFC 5322, 2.1.1)
 LIST_LIMIT = 255  # RFC 2919, 6
 ADDRESS_LIMIT = 320  # 64 octets, "@", 255 octets (RFC 5321, 4.5.3.1)
+MESSAGE_ID_LIMIT = 448  # with an address it makes a key, and those are short on MariaDB
 PROBLEMS_LIMIT = 50
 IMPORTED = "import/"  # the format of what others said of an address (bounced.ledger.adoption)
 CANDIDATES = 100  # recipients of a report to whom its token is held
@@ -46,8 +47,19 @@ def whose(recipient: RecipientReport) -> str:
     """
     mailed = recipient.original_address
     if mailed is not None and _PLAUSIBLE.fullmatch(mailed.strip()):
-        return canonical(clean(mailed, ADDRESS_LIMIT))
-    return canonical(clean(recipient.address, ADDRESS_LIMIT))
+        return kept(mailed)
+    return kept(recipient.address)
+
+
+def kept(address: str) -> str:
+    """An address as it is kept: canonical, and no longer than one can be."""
+    # the canonical form may be longer than what was given: each label of a domain grows
+    return canonical(clean(address, ADDRESS_LIMIT))[:ADDRESS_LIMIT]
+
+
+def matched(address: str) -> str:
+    """An address as look-ups compare it, where it is kept."""
+    return folded(address)[:ADDRESS_LIMIT]
 
 
 def clean(text: str, limit: int = TEXT_LIMIT) -> str:
@@ -98,7 +110,7 @@ def fates(conclusion: Conclusion, owner: str | None = None) -> dict[str, tuple[i
     for ordinal, bounce in enumerate(conclusion.bounces):
         address = whose(bounce.recipient)
         if alone and owner is not None and folded(address) != folded(owner):
-            address = canonical(clean(owner, ADDRESS_LIMIT))
+            address = kept(owner)
         before = found.get(address)
         if before is None or _kinder(bounce, before[1]):
             found[address] = (ordinal, bounce)
@@ -136,8 +148,8 @@ def list_id(reading: Reading) -> str | None:
 
 
 def message_id(text: str) -> str:
-    """A Message-ID as it is compared: without brackets and white space."""
-    return clean(text.strip().strip("<>").strip())
+    """A Message-ID as it is compared: without brackets and white space, and not beyond measure."""
+    return clean(text.strip().strip("<>").strip(), MESSAGE_ID_LIMIT)
 
 
 def _kinder(one: Bounce, other: Bounce) -> bool:

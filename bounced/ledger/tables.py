@@ -63,6 +63,12 @@ class UtcDateTime(TypeDecorator[datetime]):
 # SQLite numbers rows by itself only in a column of exactly INTEGER.
 Id = BigInteger().with_variant(Integer, "sqlite")
 
+# Texts that are keys. MariaDB alone wants their longest length, and a key has 3072 bytes there.
+Word = String().with_variant(String(64), "mariadb")  # of ours, or the hexadecimal SHA-256
+Address = String().with_variant(String(320), "mariadb")  # 64 octets, "@", 255 (RFC 5321, 4.5.3.1)
+MessageId = String().with_variant(String(448), "mariadb")
+Name = String().with_variant(String(400), "mariadb")
+
 metadata = MetaData(
     naming_convention={
         "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -82,7 +88,7 @@ mailbox = Table(
     "mailbox",
     metadata,
     Column("id", Id, primary_key=True),
-    Column("name", String, nullable=False, unique=True),
+    Column("name", Name, nullable=False, unique=True),
     Column("epoch", BigInteger),  # UIDVALIDITY (RFC 3501, 2.3.1.1); None before the first visit
     Column("last_uid", BigInteger, nullable=False, server_default="0"),
     Column("lease_owner", String),
@@ -99,7 +105,7 @@ run = Table(
     Column("mailbox_id", ForeignKey("mailbox.id"), nullable=False),
     Column("started_at", UtcDateTime, nullable=False),
     Column("finished_at", UtcDateTime),  # None: cut off, the next sync goes on with this run
-    Column("state", String, nullable=False),
+    Column("state", Word, nullable=False),
     Column("decided_by", String),
     Column("decided_at", UtcDateTime),
     _among("state", "open", "done", "failed", "held", "accepted", "discarded"),
@@ -114,12 +120,12 @@ message = Table(
     Column("epoch", BigInteger, nullable=False),
     Column("uid", BigInteger, nullable=False),
     Column("attempts", Integer, nullable=False, server_default="0"),
-    Column("state", String, nullable=False),
-    Column("destination", String),
-    Column("kind", String),
+    Column("state", Word, nullable=False),
+    Column("destination", Word),
+    Column("kind", Word),
     Column("format", String),
-    Column("dedup_key", String),
-    Column("raw_sha256", String),
+    Column("dedup_key", Word),
+    Column("raw_sha256", Word),
     Column("duplicate_of", ForeignKey("message.id")),
     Column("message_id", String),
     Column("reporting_mta", String),
@@ -140,7 +146,7 @@ message = Table(
 seen = Table(
     "seen",
     metadata,
-    Column("dedup_key", String, primary_key=True),
+    Column("dedup_key", Word, primary_key=True),
     Column("message_id", ForeignKey("message.id"), nullable=False),
 )
 
@@ -149,13 +155,13 @@ event = Table(
     metadata,
     Column("id", Id, primary_key=True),
     Column("message_id", ForeignKey("message.id"), nullable=False, index=True),
-    Column("dedup_key", String, nullable=False),
+    Column("dedup_key", Word, nullable=False),
     Column("ordinal", Integer, nullable=False),
-    Column("address", String, nullable=False, index=True),  # canonical; whose standing it touches
+    Column("address", Address, nullable=False, index=True),  # canonical; whose standing it touches
     Column("recipient", String, nullable=False),  # as reported
     Column("original_address", String),
-    Column("action", String, nullable=False),
-    Column("kind", String, nullable=False),
+    Column("action", Word, nullable=False),
+    Column("kind", Word, nullable=False),
     Column("status", String),  # the report's own Status: field
     Column("reply_code", Integer),
     Column("reply_status", String),
@@ -166,9 +172,9 @@ event = Table(
     Column("occurred_at", UtcDateTime, nullable=False),
     Column("run_id", ForeignKey("run.id"), nullable=False, index=True),
     # bounced.trust.Trust; None where nothing was there to ask, and then the event counts
-    Column("trust", String),
+    Column("trust", Word),
     # the list whose mail bounced, as far as the report or the mailbox tells
-    Column("list", String, nullable=False, server_default=""),
+    Column("list", Name, nullable=False, server_default=""),
     UniqueConstraint("dedup_key", "address"),
 )
 
@@ -176,9 +182,9 @@ judgement = Table(
     "judgement",
     metadata,
     Column("event_id", ForeignKey("event.id"), primary_key=True, autoincrement=False),
-    Column("outcome", String, nullable=False),
-    Column("reason", String, nullable=False),
-    Column("fault", String, nullable=False),
+    Column("outcome", Word, nullable=False),
+    Column("reason", Word, nullable=False),
+    Column("fault", Word, nullable=False),
     Column("confidence", Float, nullable=False),
     Column("rule", String, nullable=False),
     Column("because", Text, nullable=False),
@@ -190,10 +196,10 @@ judgement = Table(
 address = Table(
     "address",
     metadata,
-    Column("address", String, primary_key=True),
-    Column("status", String, nullable=False),
+    Column("address", Address, primary_key=True),
+    Column("status", Word, nullable=False),
     Column("suppressed", Boolean, nullable=False, server_default=false()),
-    Column("reason", String),
+    Column("reason", Word),
     Column("since", UtcDateTime),
     Column("expires_at", UtcDateTime),
     Column("score", Float, nullable=False, server_default="0"),
@@ -204,7 +210,7 @@ address = Table(
     Column("first_event_at", UtcDateTime),
     Column("last_event_at", UtcDateTime),
     # smtp.folded(address): what look-ups compare, while the address stays as it was mailed
-    Column("folded", String, nullable=False, server_default="", index=True),
+    Column("folded", Address, nullable=False, server_default="", index=True),
     _among("status", "active", "soft-bounced", "hard-bounced", "blocked", "complained"),
     Index(None, "suppressed", "address"),
 )
@@ -213,11 +219,11 @@ address = Table(
 list_standing = Table(
     "list_standing",
     metadata,
-    Column("address", String, primary_key=True),
-    Column("list", String, primary_key=True),
-    Column("status", String, nullable=False),
+    Column("address", Address, primary_key=True),
+    Column("list", Name, primary_key=True),
+    Column("status", Word, nullable=False),
     Column("suppressed", Boolean, nullable=False),
-    Column("reason", String),
+    Column("reason", Word),
     Column("since", UtcDateTime),
     Column("expires_at", UtcDateTime),
     Column("score", Float, nullable=False, server_default="0"),
@@ -225,7 +231,7 @@ list_standing = Table(
     Column("because", Text, nullable=False, server_default=""),
     Column("event_id", ForeignKey("event.id")),
     Column("policy_version", String, nullable=False),
-    Column("folded", String, nullable=False, index=True),
+    Column("folded", Address, nullable=False, index=True),
     _among("status", "active", "soft-bounced", "hard-bounced", "blocked", "complained"),
 )
 
@@ -234,20 +240,20 @@ newly_suppressed = Table(
     "newly_suppressed",
     metadata,
     Column("run_id", ForeignKey("run.id"), primary_key=True, autoincrement=False),
-    Column("address", String, primary_key=True),
+    Column("address", Address, primary_key=True),
 )
 
 transition = Table(
     "transition",
     metadata,
     Column("id", Id, primary_key=True),
-    Column("address", String, nullable=False, index=True),
+    Column("address", Address, nullable=False, index=True),
     Column("at", UtcDateTime, nullable=False),
-    Column("from_status", String, nullable=False),
-    Column("to_status", String, nullable=False),
+    Column("from_status", Word, nullable=False),
+    Column("to_status", Word, nullable=False),
     Column("from_suppressed", Boolean, nullable=False),
     Column("to_suppressed", Boolean, nullable=False),
-    Column("reason", String),
+    Column("reason", Word),
     Column("rule", String),
     Column("because", Text, nullable=False),
     Column("event_id", ForeignKey("event.id")),
@@ -257,7 +263,7 @@ transition = Table(
     Column("rules_version", String),  # of the books that judged the deciding event
     Column("decision_id", ForeignKey("decision.id")),  # the operator's, where one led here
     Column("events", Text, nullable=False, server_default="[]"),  # JSON: ids of all that led here
-    Column("list", String, nullable=False, server_default=""),  # whose standing; "": on all
+    Column("list", Name, nullable=False, server_default=""),  # whose standing; "": on all
 )
 
 # What operators decided. Standings follow from decisions as from facts, so that taking one back
@@ -300,8 +306,8 @@ replaced_judgement = Table(
 subscriber = Table(
     "subscriber",
     metadata,
-    Column("address", String, primary_key=True),
-    Column("list", String, primary_key=True),
+    Column("address", Address, primary_key=True),
+    Column("list", Name, primary_key=True),
     Column("imported_at", UtcDateTime, nullable=False),
 )
 
@@ -309,8 +315,8 @@ subscriber = Table(
 sent = Table(
     "sent",
     metadata,
-    Column("message_id", String, primary_key=True),  # without angle brackets
-    Column("address", String, primary_key=True),  # folded
+    Column("message_id", MessageId, primary_key=True),  # without angle brackets
+    Column("address", Address, primary_key=True),  # folded
     Column("imported_at", UtcDateTime, nullable=False),
 )
 
@@ -318,7 +324,7 @@ release = Table(
     "release",
     metadata,
     Column("id", Id, primary_key=True),
-    Column("address", String, nullable=False, index=True),
+    Column("address", Address, nullable=False, index=True),
     Column("at", UtcDateTime, nullable=False),
     Column("by", String, nullable=False),
     Column("note", Text, nullable=False, server_default=""),
@@ -330,9 +336,9 @@ outbox = Table(
     "outbox",
     metadata,
     Column("id", Id, primary_key=True),
-    Column("webhook", String, nullable=False),
+    Column("webhook", Name, nullable=False),
     Column("message_id", String, nullable=False),  # the same at every attempt and for all webhooks
-    Column("address", String, index=True),
+    Column("address", Address, index=True),
     Column("payload", Text, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
     Column("attempts", Integer, nullable=False, server_default="0"),

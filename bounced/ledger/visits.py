@@ -68,9 +68,11 @@ class Visits:
 
     def begin(self, connection: Connection, name: str, *, owner: str, at: datetime) -> Visit | None:
         """See `bounced.sync.Ledger.begin`."""
-        insert = standings.upsert(connection, mailbox)
-        connection.execute(insert.on_conflict_do_nothing(index_elements=["name"]), {"name": name})
-        row = connection.execute(select(mailbox).where(mailbox.c.name == name)).mappings().one()
+        query = select(mailbox).where(mailbox.c.name == name).with_for_update()
+        row = connection.execute(query).mappings().one_or_none()
+        if row is None:  # writers follow one another: nobody else makes it meanwhile
+            connection.execute(mailbox.insert(), {"name": name})
+            row = connection.execute(query).mappings().one()
         clock = self.database.clock(connection)
         if not _free(row, owner, clock):
             return None

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
+from bounced.ledger.dialects import dialect_of
+
 revision = "0001"
 down_revision = None
 branch_labels = None
@@ -12,6 +14,9 @@ depends_on = None
 
 TIME = sa.DateTime(timezone=True)
 ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+WORD = sa.String().with_variant(sa.String(64), "mariadb")
+ADDRESS = sa.String().with_variant(sa.String(320), "mariadb")
+NAME = sa.String().with_variant(sa.String(400), "mariadb")
 
 # What other programs read. Its columns are a contract: add at the end, never rename.
 # Times are stored in UTC, on SQLite as text that sorts like time, as CURRENT_TIMESTAMP's does.
@@ -23,7 +28,7 @@ SELECT a.address, a.status, a.reason, a.since, a.expires_at, a.rule, a.because,
        e.diagnostic, a.last_event_at
   FROM address AS a
   LEFT JOIN event AS e ON e.id = a.event_id
- WHERE a.suppressed AND (a.expires_at IS NULL OR a.expires_at > CURRENT_TIMESTAMP)
+ WHERE a.suppressed AND (a.expires_at IS NULL OR a.expires_at > {now})
 """
 
 
@@ -31,7 +36,7 @@ def upgrade() -> None:
     op.create_table(
         "mailbox",
         sa.Column("id", ID, nullable=False),
-        sa.Column("name", sa.String(), nullable=False),
+        sa.Column("name", NAME, nullable=False),
         sa.Column("epoch", sa.BigInteger(), nullable=True),
         sa.Column("last_uid", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("lease_owner", sa.String(), nullable=True),
@@ -45,7 +50,7 @@ def upgrade() -> None:
     op.create_table(
         "release",
         sa.Column("id", ID, nullable=False),
-        sa.Column("address", sa.String(), nullable=False),
+        sa.Column("address", ADDRESS, nullable=False),
         sa.Column("at", TIME, nullable=False),
         sa.Column("by", sa.String(), nullable=False),
         sa.Column("note", sa.Text(), server_default="", nullable=False),
@@ -54,8 +59,8 @@ def upgrade() -> None:
     op.create_index(op.f("ix_release_address"), "release", ["address"], unique=False)
     op.create_table(
         "subscriber",
-        sa.Column("address", sa.String(), nullable=False),
-        sa.Column("list", sa.String(), nullable=False),
+        sa.Column("address", ADDRESS, nullable=False),
+        sa.Column("list", NAME, nullable=False),
         sa.Column("imported_at", TIME, nullable=False),
         sa.PrimaryKeyConstraint("address", "list", name=op.f("pk_subscriber")),
     )
@@ -65,7 +70,7 @@ def upgrade() -> None:
         sa.Column("mailbox_id", ID, nullable=False),
         sa.Column("started_at", TIME, nullable=False),
         sa.Column("finished_at", TIME, nullable=True),
-        sa.Column("state", sa.String(), nullable=False),
+        sa.Column("state", WORD, nullable=False),
         sa.Column("decided_by", sa.String(), nullable=True),
         sa.Column("decided_at", TIME, nullable=True),
         sa.CheckConstraint(
@@ -87,12 +92,12 @@ def upgrade() -> None:
         sa.Column("epoch", sa.BigInteger(), nullable=False),
         sa.Column("uid", sa.BigInteger(), nullable=False),
         sa.Column("attempts", sa.Integer(), server_default="0", nullable=False),
-        sa.Column("state", sa.String(), nullable=False),
-        sa.Column("destination", sa.String(), nullable=True),
-        sa.Column("kind", sa.String(), nullable=True),
+        sa.Column("state", WORD, nullable=False),
+        sa.Column("destination", WORD, nullable=True),
+        sa.Column("kind", WORD, nullable=True),
         sa.Column("format", sa.String(), nullable=True),
-        sa.Column("dedup_key", sa.String(), nullable=True),
-        sa.Column("raw_sha256", sa.String(), nullable=True),
+        sa.Column("dedup_key", WORD, nullable=True),
+        sa.Column("raw_sha256", WORD, nullable=True),
         sa.Column("duplicate_of", ID, nullable=True),
         sa.Column("message_id", sa.String(), nullable=True),
         sa.Column("reporting_mta", sa.String(), nullable=True),
@@ -130,7 +135,7 @@ def upgrade() -> None:
     op.create_table(
         "newly_suppressed",
         sa.Column("run_id", ID, autoincrement=False, nullable=False),
-        sa.Column("address", sa.String(), nullable=False),
+        sa.Column("address", ADDRESS, nullable=False),
         sa.ForeignKeyConstraint(
             ["run_id"], ["run.id"], name=op.f("fk_newly_suppressed_run_id_run")
         ),
@@ -140,13 +145,13 @@ def upgrade() -> None:
         "event",
         sa.Column("id", ID, nullable=False),
         sa.Column("message_id", ID, nullable=False),
-        sa.Column("dedup_key", sa.String(), nullable=False),
+        sa.Column("dedup_key", WORD, nullable=False),
         sa.Column("ordinal", sa.Integer(), nullable=False),
-        sa.Column("address", sa.String(), nullable=False),
+        sa.Column("address", ADDRESS, nullable=False),
         sa.Column("recipient", sa.String(), nullable=False),
         sa.Column("original_address", sa.String(), nullable=True),
-        sa.Column("action", sa.String(), nullable=False),
-        sa.Column("kind", sa.String(), nullable=False),
+        sa.Column("action", WORD, nullable=False),
+        sa.Column("kind", WORD, nullable=False),
         sa.Column("status", sa.String(), nullable=True),
         sa.Column("reply_code", sa.Integer(), nullable=True),
         sa.Column("reply_status", sa.String(), nullable=True),
@@ -168,7 +173,7 @@ def upgrade() -> None:
     op.create_index(op.f("ix_event_run_id"), "event", ["run_id"], unique=False)
     op.create_table(
         "seen",
-        sa.Column("dedup_key", sa.String(), nullable=False),
+        sa.Column("dedup_key", WORD, nullable=False),
         sa.Column("message_id", ID, nullable=False),
         sa.ForeignKeyConstraint(
             ["message_id"], ["message.id"], name=op.f("fk_seen_message_id_message")
@@ -177,10 +182,10 @@ def upgrade() -> None:
     )
     op.create_table(
         "address",
-        sa.Column("address", sa.String(), nullable=False),
-        sa.Column("status", sa.String(), nullable=False),
+        sa.Column("address", ADDRESS, nullable=False),
+        sa.Column("status", WORD, nullable=False),
         sa.Column("suppressed", sa.Boolean(), server_default=sa.false(), nullable=False),
-        sa.Column("reason", sa.String(), nullable=True),
+        sa.Column("reason", WORD, nullable=True),
         sa.Column("since", TIME, nullable=True),
         sa.Column("expires_at", TIME, nullable=True),
         sa.Column("score", sa.Float(), server_default="0", nullable=False),
@@ -203,9 +208,9 @@ def upgrade() -> None:
     op.create_table(
         "judgement",
         sa.Column("event_id", ID, autoincrement=False, nullable=False),
-        sa.Column("outcome", sa.String(), nullable=False),
-        sa.Column("reason", sa.String(), nullable=False),
-        sa.Column("fault", sa.String(), nullable=False),
+        sa.Column("outcome", WORD, nullable=False),
+        sa.Column("reason", WORD, nullable=False),
+        sa.Column("fault", WORD, nullable=False),
         sa.Column("confidence", sa.Float(), nullable=False),
         sa.Column("rule", sa.String(), nullable=False),
         sa.Column("because", sa.Text(), nullable=False),
@@ -222,13 +227,13 @@ def upgrade() -> None:
     op.create_table(
         "transition",
         sa.Column("id", ID, nullable=False),
-        sa.Column("address", sa.String(), nullable=False),
+        sa.Column("address", ADDRESS, nullable=False),
         sa.Column("at", TIME, nullable=False),
-        sa.Column("from_status", sa.String(), nullable=False),
-        sa.Column("to_status", sa.String(), nullable=False),
+        sa.Column("from_status", WORD, nullable=False),
+        sa.Column("to_status", WORD, nullable=False),
         sa.Column("from_suppressed", sa.Boolean(), nullable=False),
         sa.Column("to_suppressed", sa.Boolean(), nullable=False),
-        sa.Column("reason", sa.String(), nullable=True),
+        sa.Column("reason", WORD, nullable=True),
         sa.Column("rule", sa.String(), nullable=True),
         sa.Column("because", sa.Text(), nullable=False),
         sa.Column("event_id", ID, nullable=True),
@@ -242,28 +247,19 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_transition")),
     )
     op.create_index(op.f("ix_transition_address"), "transition", ["address"], unique=False)
-    op.execute(SUPPRESSION)
+    op.execute(SUPPRESSION.format(now=dialect_of(op.get_bind()).view_now))
 
 
 def downgrade() -> None:
     op.execute("DROP VIEW suppression")
-    op.drop_index(op.f("ix_transition_address"), table_name="transition")
     op.drop_table("transition")
     op.drop_table("judgement")
-    op.drop_index(op.f("ix_address_suppressed_address"), table_name="address")
     op.drop_table("address")
     op.drop_table("seen")
-    op.drop_index(op.f("ix_event_run_id"), table_name="event")
-    op.drop_index(op.f("ix_event_message_id"), table_name="event")
-    op.drop_index(op.f("ix_event_address"), table_name="event")
     op.drop_table("event")
     op.drop_table("newly_suppressed")
-    op.drop_index(op.f("ix_message_run_id"), table_name="message")
-    op.drop_index(op.f("ix_message_mailbox_id_epoch_state"), table_name="message")
     op.drop_table("message")
-    op.drop_index(op.f("ix_run_mailbox_id_finished_at"), table_name="run")
     op.drop_table("run")
     op.drop_table("subscriber")
-    op.drop_index(op.f("ix_release_address"), table_name="release")
     op.drop_table("release")
     op.drop_table("mailbox")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
+from bounced.ledger.dialects import dialect_of
 from bounced.smtp import folded
 
 revision = "0002"
@@ -19,26 +20,34 @@ SELECT a.address, a.status, a.reason, a.since, a.expires_at, a.rule, a.because,
        e.diagnostic, a.last_event_at{more}
   FROM address AS a
   LEFT JOIN event AS e ON e.id = a.event_id
- WHERE a.suppressed AND (a.expires_at IS NULL OR a.expires_at > CURRENT_TIMESTAMP)
+ WHERE a.suppressed AND (a.expires_at IS NULL OR a.expires_at > {now})
 """
 CHUNK = 5000
+WORD = sa.String().with_variant(sa.String(64), "mariadb")
+ADDRESS = sa.String().with_variant(sa.String(320), "mariadb")
+MESSAGE_ID = sa.String().with_variant(sa.String(448), "mariadb")
 
 
 def upgrade() -> None:
     op.execute("DROP VIEW suppression")
     op.add_column("transition", sa.Column("rules_version", sa.String(), nullable=True))
-    op.add_column("event", sa.Column("trust", sa.String(), nullable=True))
+    op.add_column("event", sa.Column("trust", WORD, nullable=True))
     op.create_table(
         "sent",
-        sa.Column("message_id", sa.String(), nullable=False),
-        sa.Column("address", sa.String(), nullable=False),
+        sa.Column("message_id", MESSAGE_ID, nullable=False),
+        sa.Column("address", ADDRESS, nullable=False),
         sa.Column("imported_at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("message_id", "address", name=op.f("pk_sent")),
     )
-    op.add_column("address", sa.Column("folded", sa.String(), server_default="", nullable=False))
+    op.add_column("address", sa.Column("folded", ADDRESS, server_default="", nullable=False))
     _fold()
     op.create_index(op.f("ix_address_folded"), "address", ["folded"], unique=False)
-    op.execute(SUPPRESSION.format(columns=f"{COLUMNS}, folded", more=", a.folded"))
+    _view(f"{COLUMNS}, folded", ", a.folded")
+
+
+def _view(columns: str, more: str) -> None:
+    now = dialect_of(op.get_bind()).view_now
+    op.execute(SUPPRESSION.format(columns=columns, more=more, now=now))
 
 
 def _fold() -> None:
@@ -64,4 +73,4 @@ def downgrade() -> None:
     op.drop_table("sent")
     op.drop_column("event", "trust")
     op.drop_column("transition", "rules_version")
-    op.execute(SUPPRESSION.format(columns=COLUMNS, more=""))
+    _view(COLUMNS, "")

@@ -109,9 +109,10 @@ def downgrade() -> None:
         "DELETE FROM release WHERE decision_id IN "
         "(SELECT id FROM decision WHERE undone_at IS NOT NULL)"
     )
-    op.drop_index(op.f("ix_release_decision_id"), table_name="release")
     with op.batch_alter_table("release") as batch:
         batch.drop_constraint(op.f("fk_release_decision_id_decision"), type_="foreignkey")
+    op.drop_index(op.f("ix_release_decision_id"), table_name="release")
+    with op.batch_alter_table("release") as batch:
         batch.drop_column("decision_id")
     op.drop_table("replaced_judgement")
     op.drop_table("decision")

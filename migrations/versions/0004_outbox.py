@@ -10,6 +10,8 @@ down_revision = "0003"
 branch_labels = None
 depends_on = None
 
+ADDRESS = sa.String().with_variant(sa.String(320), "mariadb")
+NAME = sa.String().with_variant(sa.String(400), "mariadb")
 Id = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 
 
@@ -17,9 +19,9 @@ def upgrade() -> None:
     op.create_table(
         "outbox",
         sa.Column("id", Id, nullable=False),
-        sa.Column("webhook", sa.String(), nullable=False),
+        sa.Column("webhook", NAME, nullable=False),
         sa.Column("message_id", sa.String(), nullable=False),
-        sa.Column("address", sa.String(), nullable=True),
+        sa.Column("address", ADDRESS, nullable=True),
         sa.Column("payload", sa.Text(), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("attempts", sa.Integer(), server_default="0", nullable=False),

@@ -54,6 +54,11 @@ def bounce(address: str, word: str = "hard", **more: Any) -> Bounce:
     return Bounce(RecipientReport(address, **{**known, **more}), verdict)
 
 
+def judged_alike(_recipient: RecipientReport, _report: Report) -> Verdict:
+    """The rules that judge as `bounce` does of a bare address."""
+    return bounce("").verdict
+
+
 def reading(
     uid: int,
     *bounces: Bounce | str,

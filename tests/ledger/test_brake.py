@@ -12,7 +12,17 @@ from bounced.model import Recorded
 from bounced.policy import Brake
 from tests.servers.database import rows
 
-from .conftest import START, Pass, bounce, day, on_the_list, opened, reading, synced
+from .conftest import (
+    START,
+    Pass,
+    bounce,
+    day,
+    judged_alike,
+    on_the_list,
+    opened,
+    reading,
+    synced,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -198,11 +208,12 @@ def test_an_address_that_never_suppress_names_is_concluded_but_not_suppressed(ur
         assert synced(ledger, [reading(3, "other@example.com")]).held == 1
 
 
-def test_a_changed_policy_takes_hold_of_the_past_by_a_rebuild(url: str) -> None:
+def test_a_changed_policy_takes_hold_of_the_past_when_it_is_reclassified(url: str) -> None:
     with opened(url) as ledger:
         synced(ledger, [reading(1, "any@example.org"), reading(2, "ann@example.com")])
     with opened(url, never_suppress=["example.org"]) as ledger:
-        assert ledger.rebuild(by="eve", at=day(1)) == (0, 1)
+        (piece,) = ledger.reclassify(judged_alike, by="eve", at=day(1))
+        assert [change.address for change in piece.changes] == ["any@example.org"]
         assert on_the_list(ledger) == ["ann@example.com"]
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from bounced.ledger import Ledger
-    from bounced.model import Bounce, Reading
+    from bounced.model import Bounce, Reading, RecipientReport
 
 STRICT = Policy(hard_at_once=0.5)
 ANN = "ann@example.com"
@@ -94,14 +94,18 @@ def test_with_one_scope_for_all_the_same_past_suppresses_everywhere(url: str) ->
 
 def test_scope_can_be_changed_and_changed_back(url: str) -> None:
     apart = Lists("list")
+
+    def alike(_recipient: RecipientReport, _report: Report) -> Verdict:
+        return complaint(ANN).verdict
+
     with opened(url, lists=apart) as ledger:
         synced(ledger, [about("news", 1, complaint(ANN), kind=Kind.COMPLAINT)])
         before = rows(url, "SELECT * FROM suppression")
     with opened(url) as ledger:
-        ledger.rebuild(by="eve", at=day(2))
+        assert len(list(ledger.reclassify(alike, by="eve", at=day(2)))) == 1
         assert on(ledger, None) == [(ANN, "")]
     with opened(url, lists=apart) as ledger:
-        ledger.rebuild(by="eve", at=day(3))
+        assert len(list(ledger.reclassify(alike, by="eve", at=day(3)))) == 1
         assert rows(url, "SELECT * FROM suppression") == before
 
 

@@ -11,7 +11,7 @@ from bounced.model import Reading, RecipientReport, Returned
 from bounced.policy import Policy
 from bounced.trust import Key, make
 
-from .conftest import START, bounce, day, on_the_list, opened, reading, synced
+from .conftest import START, bounce, day, judged_alike, on_the_list, opened, reading, synced
 
 if TYPE_CHECKING:
     from bounced.ledger import Ledger
@@ -143,7 +143,8 @@ def test_what_was_recorded_before_anyone_asked_goes_on_counting(url: str) -> Non
         synced(ledger, [told(1, "ann@example.com")])
         assert trust_of(ledger, "ann@example.com") == [(None, True)]
     with opened_with_keys(url) as ledger:
-        ledger.rebuild(by="eve", at=day(1))
+        (piece,) = ledger.reclassify(judged_alike, by="eve", at=day(1))
+        assert piece.judged == 1
         assert on_the_list(ledger) == ["ann@example.com"]
 
 
