@@ -105,10 +105,10 @@ def downgrade() -> None:
         batch.drop_constraint(op.f("fk_transition_decision_id_decision"), type_="foreignkey")
         batch.drop_column("events")
         batch.drop_column("decision_id")
-    op.execute(
-        "DELETE FROM release WHERE decision_id IN "
-        "(SELECT id FROM decision WHERE undone_at IS NOT NULL)"
-    )
+    decision = sa.table("decision", sa.column("id"), sa.column("undone_at"))
+    release = sa.table("release", sa.column("decision_id"))
+    undone = sa.select(decision.c.id).where(decision.c.undone_at.is_not(None))
+    op.execute(sa.delete(release).where(release.c.decision_id.in_(undone)))
     with op.batch_alter_table("release") as batch:
         batch.drop_constraint(op.f("fk_release_decision_id_decision"), type_="foreignkey")
     op.drop_index(op.f("ix_release_decision_id"), table_name="release")
