@@ -27,6 +27,8 @@ UNKIND = (
     "--default-time-zone=+05:00",
 )
 SAFE_TO_LOSE = (
+    "--debug-no-sync",
+    "--innodb-flush-method=nosync",
     "--innodb-flush-log-at-trx-commit=0",
     "--innodb-doublewrite=0",
     "--sync-binlog=0",
