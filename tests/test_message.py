@@ -256,7 +256,7 @@ def test_flanker_and_the_plain_reader_see_the_same_leaves() -> None:
     assert by_flanker < multiparts  # so that the fallback is seen to read real mail, too
 
 
-PADDED_BOUNDARY = re.compile(rb"^--[^\s-]\S*[ \t]+$|^-{4,}\S+-- $", re.MULTILINE)
+PADDED_BOUNDARY = re.compile(rb"^--\S+[ \t]+$", re.MULTILINE)
 
 
 def whole(parts: Sequence[Part]) -> list[Part]:

@@ -9,6 +9,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bounced.decode.words import Alternatives
+
 if TYPE_CHECKING:
     from bounced.message import Message
 
@@ -29,13 +31,24 @@ class Format:
 def recognise(message: Message, notice: str) -> Format | None:
     """The first dialect that fits, or None."""
     text = notice[:20_000]
-    return next((form for form in formats() if _fits(form, message, text)), None)
-
-
-def _fits(form: Format, message: Message, text: str) -> bool:
-    return all(pattern.search(message.header(name)) for name, pattern in form.when) and (
-        form.begins is None or form.begins.search(text) is not None
+    standing = _beginnings().standing(text)
+    likely = (
+        form
+        for number, form in enumerate(formats())
+        if form.begins is None or (number in standing and form.begins.search(text))
     )
+    return next((form for form in likely if _headed(form, message)), None)
+
+
+def _headed(form: Format, message: Message) -> bool:
+    return all(pattern.search(message.header(name)) for name, pattern in form.when)
+
+
+@cache
+def _beginnings() -> Alternatives:
+    """What notices of each dialect begin with, to be looked for at once."""
+    nothing = r"\b\B"  # a dialect known by its headers has no words of its own
+    return Alternatives([form.begins.pattern if form.begins else nothing for form in formats()])
 
 
 @cache

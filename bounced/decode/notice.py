@@ -491,9 +491,7 @@ def _trimmed(text: str) -> str:
 
 def _whole(lines: list[str], reply: Reply) -> Reply:
     """A notice that gives no code and no line to an address: its own words are the answer."""
-    words = (
-        pattern("boilerplate").split(line, 1)[0].strip() for line in lines if not _ECHO.match(line)
-    )
+    words = (pattern("boilerplate").before(line).strip() for line in lines if not _ECHO.match(line))
     text = " ".join(word for word in words if word and not word.startswith("--"))[:1_000]
     return parse_reply(text) if text else reply
 

@@ -40,7 +40,7 @@ def cut(text: str) -> tuple[str, str]:
     list of fields that the notice sets apart by indenting it, to go on at the margin behind it.
     """
     starts = (
-        next((at for at in map(_start, border.finditer(text)) if _divides(text, at)), len(text))
+        next((at for at in map(_start, border.at_lines(text)) if _divides(text, at)), len(text))
         for border in (
             pattern("border", begins=_RULED),
             pattern("returned_header", begins=_INDENTED),

@@ -9,8 +9,7 @@ from bounced.decode.words import pattern
 from bounced.model import Kind, Report
 
 if TYPE_CHECKING:
-    import re
-
+    from bounced.decode.words import Alternatives
     from bounced.message import Message
 
 _PRECEDENCES: Final = ("auto_reply", "auto-reply", "bulk", "junk")
@@ -47,7 +46,7 @@ def decode(message: Message) -> Report | None:
     return None
 
 
-def _auto_subject() -> re.Pattern[str]:
+def _auto_subject() -> Alternatives:
     return pattern("auto_reply_subject", begins=r"(?:^|[\[(:\s])")
 
 

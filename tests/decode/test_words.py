@@ -4,10 +4,17 @@ import importlib
 import re
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bounced.decode import formats, words
+from bounced.decode.original import _INDENTED, _RULED
+from bounced.message import read
+
+EML = Path(__file__).parents[2] / "fixtures" / "eml"
 
 # rooms whose patterns see mail
 ROOMS = (
@@ -44,7 +51,7 @@ def patterns() -> Iterator[tuple[str, re.Pattern[str] | re.Pattern[bytes]]]:
             if isinstance(value, re.Pattern):
                 yield f"{room}.{name}", value
     for name in words.names():
-        yield f"words.toml {name}", words.pattern(name)
+        yield f"words.toml {name}", words.pattern(name).whole
     for form in formats.formats():
         for part, pattern in (("begins", form.begins), ("recipient", form.recipient), *form.when):
             if pattern is not None:
@@ -112,6 +119,74 @@ def test_there_are_patterns_to_try() -> None:
 def test_every_word_list_matches_something_and_not_nothing() -> None:
     for name in words.names():
         assert words.pattern(name).search("") is None, name
+
+
+def texts() -> list[str]:
+    """What lists meet: the words of every fixture, line by line and together, and their subjects."""
+    messages = [read(path.read_bytes()) for path in sorted(EML.rglob("*.eml"))]
+    notices = [message.text() for message in messages]
+    lines = {line for notice in notices for line in notice.split("\n")[:40]}
+    odd = ["Faılure of delıvery", "UNDELIVERſ", "İ could not be delivered", "K", ""]
+    return [*notices, *sorted(lines), *(message.header("subject") for message in messages), *odd]
+
+
+TEXTS = texts()
+
+
+def span(found: re.Match[str] | None) -> tuple[int, int] | None:
+    return found.span() if found else None
+
+
+@pytest.mark.parametrize("name", words.names())
+def test_a_list_finds_what_its_one_pattern_finds(name: str) -> None:
+    sought = words.pattern(name)
+    found = [(span(sought.search(text)), span(sought.whole.search(text))) for text in TEXTS]
+    assert [pair for pair in found if pair[0] != pair[1]] == []
+
+
+@pytest.mark.parametrize(("name", "begins"), [("border", _RULED), ("returned_header", _INDENTED)])
+def test_a_list_of_lines_finds_what_its_one_pattern_finds(name: str, begins: str) -> None:
+    sought = words.pattern(name, begins=begins)
+    for text in TEXTS:
+        plain = [span(found) for found in sought.whole.finditer(text)]
+        assert [span(found) for found in sought.at_lines(text)] == plain
+
+
+def test_what_stands_before_a_match_is_cut_out() -> None:
+    sought = words.Alternatives(["do not reply", "-{5,}$"])
+    assert sought.before("No such user. Do not reply!") == "No such user. "
+    assert sought.before("No such user") == "No such user"
+
+
+PIECES = st.sampled_from(
+    ["mail", "could not", "be", "delivered", "to", " ", "\n", "-", "=", "for", "x-", ":", "é", "?", "satisfied"]
+)  # fmt: skip
+
+
+@given(st.lists(PIECES, max_size=30))
+def test_alternatives_find_what_their_one_pattern_finds(pieces: list[str]) -> None:
+    text = "".join(pieces)
+    kinds = [
+        "^x-[a-z]*:",
+        "(?:mail|not) be",
+        "-{2,}$",
+        "(?<=for)to",
+        r"\w+=",
+        "é?to",
+        "deliver(?:ed)? to",
+    ]
+    sought = words.Alternatives(kinds)
+    assert span(sought.search(text)) == span(sought.whole.search(text))
+    standing = {
+        n for n, kind in enumerate(kinds) if re.search(kind, text, re.IGNORECASE | re.MULTILINE)
+    }
+    assert standing <= sought.standing(text)
+
+
+def test_what_a_list_needs_is_known_for_nearly_all_that_it_holds() -> None:
+    entries = [entry for name in words.names() for entry in words._lists()[name]]
+    unknown = [entry for entry in entries if not words._needed(entry)]
+    assert len(unknown) * 100 <= len(entries)
 
 
 def test_a_format_with_an_unknown_key_is_an_error_that_names_it() -> None:
