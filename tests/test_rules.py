@@ -739,3 +739,8 @@ def test_slips_of_the_pen_are_read_as_what_was_meant(typed: str, meant: str) -> 
 
 def test_words_that_phrases_spell_so_are_left_alone() -> None:
     assert words("550 certificato", vocabulary={"certificato"}) == " 550 certificato "
+
+
+def test_the_books_name_forty_providers_filters_and_services() -> None:
+    named = {rule.id.partition("/")[0] for rule in RULES if rule.level is Level.PROVIDER}
+    assert len(named) >= 60
