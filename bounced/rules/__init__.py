@@ -92,8 +92,8 @@ _HEARSAY: Final = 0.75
 
 # Commands that come before anyone has named the recipient: their answers cannot condemn him.
 _BEFORE_RCPT: Final = frozenset({"CONN", "HELO", "EHLO", "STARTTLS", "AUTH", "MAIL"})
-# A saying as vague as this, or a code alone, is not hard where the status is one of the system, of
-# media or of security (RFC 3463, 2: subjects 3, 6 and 7).
+# A saying as vague as this, an unknown host, or a code alone, is not hard where the status is one
+# of the system, of media or of security (RFC 3463, 2: subjects 3, 6 and 7).
 _WEAK: Final = 0.8
 _OTHER_SUBJECTS: Final = frozenset({3, 6, 7})
 
@@ -383,7 +383,9 @@ def _may_be_hard(rule: Rule, evidence: _Evidence) -> bool:
         return False
     if evidence.command in _BEFORE_RCPT and not rule.command and rule.reason is not Reason.NULL_MX:
         return False
-    vague = rule.level is Level.PHRASE and rule.confidence < _WEAK
+    vague = rule.level is Level.PHRASE and (
+        rule.confidence < _WEAK or rule.reason is Reason.HOST_UNKNOWN
+    )
     if (
         (vague or rule.level is Level.CODE)
         and evidence.status is not None
