@@ -82,16 +82,25 @@ class Message:
     problems: tuple[str, ...] = ()
     reader: str = "plain"
     cache: dict[str, str] = field(default_factory=dict, repr=False, compare=False, hash=False)
+    first: dict[str, str] = field(init=False, repr=False, compare=False, hash=False)
+
+    def __post_init__(self) -> None:
+        # the first of each name: most questions are about headers that are not there
+        object.__setattr__(self, "first", dict(reversed(self.headers)))
 
     def header(self, name: str) -> str:
         """The first header of that name with its encoded words undone, or an empty string."""
         name = name.lower()
+        if name not in self.first:
+            return ""
         if name not in self.cache:
-            self.cache[name] = decode_words(_first(self.headers, name)).strip()
+            self.cache[name] = decode_words(self.first[name]).strip()
         return self.cache[name]
 
     def all_headers(self, name: str) -> list[str]:
         name = name.lower()
+        if name not in self.first:
+            return []
         return [decode_words(value).strip() for key, value in self.headers if key == name]
 
     def parameter(self, name: str) -> str:
@@ -105,6 +114,11 @@ class Message:
 
         HTML counts only where there is no plain text.
         """
+        if _TEXT not in self.cache:
+            self.cache[_TEXT] = self._text()
+        return self.cache[_TEXT]
+
+    def _text(self) -> str:
         plain: list[Part] = []
         markup: list[Part] = []
         for part in self.parts:
@@ -122,6 +136,9 @@ class Message:
         if words.strip():
             return words
         return "\n".join(strip_html(part.text()) for part in markup)
+
+
+_TEXT: Final = " text"  # in a cache beside the headers, none of which is called so
 
 
 def _first(headers: Headers, name: str) -> str:

@@ -11,6 +11,7 @@ import re
 import unicodedata
 from typing import Final
 
+from bounced.automaton import Alternatives
 from bounced.model import EnhancedStatus, Reply
 
 # What of a reply is looked at; a server's answer is far shorter, an attacker's is not.
@@ -62,21 +63,37 @@ _COMMAND = re.compile(
 )
 
 
+_TELL_COMMANDS: Final = ("reply", "response", "after", ">>>", "sending", "command", "[")
+# What neither a code nor a status is without: digits, looked for first, because they are rare.
+_LIKE_CODE = re.compile(r"[2-5]\d\d")
+_LIKE_STATUS = re.compile(r"[245]\.\d\.\d")
+
+
+def _half_width(text: str) -> str:
+    return text if text.isascii() else text.translate(_HALF_WIDTH)
+
+
 def find_status(text: str) -> EnhancedStatus | None:
     """The first RFC 3463 code in a text; version numbers and IP addresses are none."""
-    found = _STATUS.search(text[:MAX_REPLY].translate(_HALF_WIDTH))
+    text = _half_width(text[:MAX_REPLY])
+    likely = _LIKE_STATUS.search(text)
+    found = _STATUS.search(text, likely.start()) if likely else None
     return EnhancedStatus(int(found[1]), int(found[2]), int(found[3])) if found else None
 
 
 def find_command(text: str) -> str | None:
     """The SMTP command that a reply answered, where the notice says so, as its verb (`RCPT`)."""
-    found = _COMMAND.search(text)
+    low = text.lower()
+    told = any(words in low for words in _TELL_COMMANDS)
+    found = _COMMAND.search(text) if told else None
     return (_COMMANDS[found[1].lower()] or None) if found else None
 
 
 def find_code(text: str) -> tuple[int, int] | None:
     """The reply code in a text and where it begins."""
-    text = text.translate(_HALF_WIDTH)
+    text = _half_width(text)
+    if not _LIKE_CODE.search(text):
+        return None
     found = _REPLY_START.search(text) or _FREE_CODE.search(text)
     return (int(found[1]), found.start(1)) if found else None
 
@@ -115,17 +132,16 @@ _INNER = re.compile(
     rf"|\bsaid:?\s*|:\s+|->\s*)(?P<reply>({_CODE})[ \-][^\0]*)",
     re.IGNORECASE,
 )
-_GAVE_UP = re.compile(
-    r"expired|too long|time-?out exceeded|timed? out|retry time|not delivered for"
-    r"|unable to deliver|exceeded max|retries|delivery time|in queue|suspended|deferred"
-    r"|\b[45]\.4\.(?:7|30\d)\b",
-    re.IGNORECASE,
-)
+_GAVE_UP: Final = Alternatives([
+    "expired", "too long", "time-?out exceeded", "timed? out", "retry time", "not delivered for",
+    "unable to deliver", "exceeded max", "retries", "delivery time", "in queue", "suspended",
+    "deferred", r"\b[45]\.4\.(?:7|30\d)\b",
+])  # fmt: skip
 
 
 def _quoted(text: str, at: int) -> Reply | None:
     """The reply that a sending server quotes inside its own."""
-    if not _GAVE_UP.search(text):
+    if not _LIKE_CODE.search(text, at + 1) or not _GAVE_UP.search(text):
         return None
     for found in _INNER.finditer(text, at + 1 if at or text[:1].isdigit() else 0):
         start = found.start("reply")

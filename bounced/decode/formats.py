@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bounced.decode.words import Alternatives
+from bounced.automaton import Alternatives
 
 if TYPE_CHECKING:
     from bounced.message import Message

@@ -8,6 +8,7 @@ text, and reads the headers of the returned message wherever they are.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from bounced.decode.words import pattern
@@ -91,11 +92,14 @@ _FIRST_FIELD = re.compile(
 )
 
 
+_KEPT: Final = frozenset({"message-id", "subject", "list-id", "from", "to"})
+
+
 def returned_of(fields: Headers) -> Returned:
+    first = {name: value for name, value in reversed(fields) if name in _KEPT and value.strip()}
+
     def value(name: str) -> str | None:
-        return next(
-            (decode_words(v).strip()[:998] for k, v in fields if k == name and v.strip()), None
-        )
+        return decode_words(first[name]).strip()[:998] if name in first else None
 
     return Returned(
         value("message-id"),
@@ -111,9 +115,23 @@ def addresses_in(fields: Headers, *names: str) -> list[str]:
 
     A name before angle brackets is anybody's word, and a piece that is no address yields none.
     """
-    pieces = (p for k, v in fields if k in names for p in v[:20_000].replace(";", ",").split(","))
-    found = (_bracketed(piece) for piece in pieces)
-    return list(dict.fromkeys(address for address in found if is_address(address)))
+    found: dict[str, None] = {}
+    for name, value in fields:
+        if name in names:
+            short = len(value) <= _REMEMBERED
+            addresses = _addresses(value) if short else _addresses.__wrapped__(value[:20_000])
+            found.update(dict.fromkeys(addresses))
+    return list(found)
+
+
+# The value of a field of ours comes again with every message, and several times with each.
+_REMEMBERED: Final = 500
+
+
+@lru_cache(2_048)
+def _addresses(value: str) -> tuple[str, ...]:
+    found = map(_bracketed, value.replace(";", ",").split(","))
+    return tuple(address for address in found if is_address(address))
 
 
 def _bracketed(piece: str) -> str:

@@ -9,7 +9,7 @@ from bounced.decode.words import pattern
 from bounced.model import Kind, Report
 
 if TYPE_CHECKING:
-    from bounced.decode.words import Alternatives
+    from bounced.automaton import Alternatives
     from bounced.message import Message
 
 _PRECEDENCES: Final = ("auto_reply", "auto-reply", "bulk", "junk")

@@ -48,9 +48,10 @@ def _feedback(message: Message) -> dict[str, str] | None:
 
 def _opt_out(message: Message) -> Report | None:
     """What a mail program sends to a List-Unsubscribe address when its user asks for it."""
-    asked = message.header("x-apple-unsubscribe").lower() == "true"
+    if message.header("x-apple-unsubscribe").lower() != "true":
+        return None
     sender = addresses_in(message.headers, "from")
-    if not asked or not sender:
+    if not sender:
         return None
     who = RecipientReport(sender[0], Reply("feedback-type: opt-out"))
     return Report(Kind.COMPLAINT, (who,), "arf/opt-out")

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bounced.automaton import Alternatives, _needed
 from bounced.decode import formats, words
 from bounced.decode.original import _INDENTED, _RULED
 from bounced.message import read
@@ -48,7 +49,9 @@ FLOOR_SECONDS = 0.02
 def patterns() -> Iterator[tuple[str, re.Pattern[str] | re.Pattern[bytes]]]:
     for room in ROOMS:
         for name, value in vars(importlib.import_module(room)).items():
-            if isinstance(value, re.Pattern):
+            if isinstance(value, Alternatives):
+                yield f"{room}.{name}", value.whole
+            elif isinstance(value, re.Pattern):
                 yield f"{room}.{name}", value
     for name in words.names():
         yield f"words.toml {name}", words.pattern(name).whole
@@ -153,7 +156,7 @@ def test_a_list_of_lines_finds_what_its_one_pattern_finds(name: str, begins: str
 
 
 def test_what_stands_before_a_match_is_cut_out() -> None:
-    sought = words.Alternatives(["do not reply", "-{5,}$"])
+    sought = Alternatives(["do not reply", "-{5,}$"])
     assert sought.before("No such user. Do not reply!") == "No such user. "
     assert sought.before("No such user") == "No such user"
 
@@ -175,7 +178,7 @@ def test_alternatives_find_what_their_one_pattern_finds(pieces: list[str]) -> No
         "é?to",
         "deliver(?:ed)? to",
     ]
-    sought = words.Alternatives(kinds)
+    sought = Alternatives(kinds)
     assert span(sought.search(text)) == span(sought.whole.search(text))
     standing = {
         n for n, kind in enumerate(kinds) if re.search(kind, text, re.IGNORECASE | re.MULTILINE)
@@ -185,7 +188,7 @@ def test_alternatives_find_what_their_one_pattern_finds(pieces: list[str]) -> No
 
 def test_what_a_list_needs_is_known_for_nearly_all_that_it_holds() -> None:
     entries = [entry for name in words.names() for entry in words._lists()[name]]
-    unknown = [entry for entry in entries if not words._needed(entry)]
+    unknown = [entry for entry in entries if not _needed(entry)]
     assert len(unknown) * 100 <= len(entries)
 
 
