@@ -149,7 +149,8 @@ class Ledger:
             return self._visits.unrecorded(connection, visit, uids)
 
     def attempt(self, visit: Visit, uids: Sequence[int]) -> Mapping[int, int]:
-        with self._database.writing() as connection:
+        # counts readers that die; a letter read once more after a power cut does no harm
+        with self._database.writing(hasty=True) as connection:
             return self._visits.attempt(connection, visit, uids)
 
     def record(self, visit: Visit, readings: Sequence[Reading], *, at: datetime) -> Recorded:
@@ -157,7 +158,8 @@ class Ledger:
             return self._visits.record(connection, visit, readings, at=at)
 
     def filed(self, visit: Visit, uids: Iterable[int]) -> None:
-        with self._database.writing() as connection:
+        # a letter that has gone and is not noted so is looked for, and noted, by the next sync
+        with self._database.writing(hasty=True) as connection:
             self._visits.filed(connection, visit, uids)
 
     def end(self, visit: Visit, *, at: datetime, error: str | None = None) -> None:

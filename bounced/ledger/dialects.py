@@ -118,6 +118,8 @@ class Postgresql(Dialect):
     def turn(self, connection: Connection) -> Iterator[None]:
         with connection.begin():
             connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{PATIENCE_SECONDS}s'")
+            if connection.get_execution_options().get("bounced_hasty", False):
+                connection.exec_driver_sql("SET LOCAL synchronous_commit = off")
             connection.execute(select(func.pg_advisory_xact_lock(self.writers)))
             yield
 
@@ -232,13 +234,18 @@ class _MariaTypes(MySQLTypeCompiler):
         return "DOUBLE"
 
 
+# 16 MB of pages, so that indices are not read again for every batch; and written back to the
+# file after 32 MB instead of after each batch, most pages having changed several times by then.
+_SQLITE_ROOM: Final = ("cache_size=-16000", "wal_autocheckpoint=8000")
+
+
 def _sqlite_manners(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> None:
     # The driver must not begin transactions by itself: it would begin DEFERRED ones, which
     # fail at once, without waiting, where two of them want to write.
     connection.isolation_level = None
     try:
         cursor = connection.cursor()
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        for pragma in ("journal_mode=WAL", "foreign_keys=ON", *_SQLITE_ROOM):
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
     except Exception:  # the file is no database: nobody else will close what was opened
@@ -247,8 +254,14 @@ def _sqlite_manners(connection: DBAPIConnection, _record: ConnectionPoolEntry) -
 
 
 def _sqlite_begin(connection: Connection) -> None:
-    writes = connection.get_execution_options().get("bounced_write", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+    options = connection.get_execution_options()
+    if not options.get("bounced_write", False):
+        connection.exec_driver_sql("BEGIN")
+        return
+    # FULL: what is committed is on the disk. NORMAL: with the next FULL one (WAL keeps the order).
+    durable = "NORMAL" if options.get("bounced_hasty", False) else "FULL"
+    connection.exec_driver_sql(f"PRAGMA synchronous={durable}")
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
 DIALECTS: Final[Mapping[str, Dialect]] = {

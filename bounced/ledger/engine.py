@@ -48,6 +48,7 @@ class Database:
         self.sqlite = self.dialect.name == "sqlite"
         self._engine = _engine(self.url, self.dialect)
         self._writer = self._engine.execution_options(bounced_write=True)
+        self._note_taker = self._writer.execution_options(bounced_hasty=True)
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -56,11 +57,15 @@ class Database:
             yield connection
 
     @contextmanager
-    def writing(self) -> Iterator[Connection]:
-        """The one writing transaction of this moment; committed at the end of the block."""
+    def writing(self, *, hasty: bool = False) -> Iterator[Connection]:
+        """The one writing transaction of this moment; committed at the end of the block.
+
+        A `hasty` one does not wait for the disk: should the power fail, it may never have been,
+        but nothing after it will have been either.
+        """
         with (
             translated(self.url, self.dialect),
-            self._writer.connect() as connection,
+            (self._note_taker if hasty else self._writer).connect() as connection,
             self.dialect.turn(connection),
         ):
             yield connection

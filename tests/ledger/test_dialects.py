@@ -241,3 +241,22 @@ def test_a_mistake_in_a_statement_is_not_told_as_one_to_try_again(mariadb: str) 
 def test_a_mysql_url_is_refused_with_what_to_type() -> None:
     with pytest.raises(LedgerError, match=r"kind this program does not know.*mariadb://user"):
         opened("mysql://bounced@127.0.0.1/news")
+
+
+DURABLE = {
+    "sqlite": ("PRAGMA synchronous", 2, 1),
+    "postgresql": ("SHOW synchronous_commit", "on", "off"),
+}
+
+
+def test_only_notes_may_be_committed_without_waiting_for_the_disk(url: str) -> None:
+    if url.startswith("mariadb"):
+        pytest.skip("MariaDB has no such choice for a transaction")
+    if url.startswith("postgresql"):
+        url += "%20-csynchronous_commit%3Don"  # the tests' server has it off
+    with closing(Database(url)) as own:
+        query, waits, hastens = DURABLE[own.dialect.name]
+        for hasty in (False, True, False):
+            with own.writing(hasty=hasty) as connection:
+                found = connection.exec_driver_sql(query).scalar_one()
+            assert found == (hastens if hasty else waits)
