@@ -156,14 +156,14 @@ def decode_transfer(data: bytes, encoding: str) -> bytes:
     return _undeclared(data[:MAX_TEXT])
 
 
-_ONLY_BASE64 = re.compile(rb"\s*(?:[A-Za-z0-9+/]{40,76}\r?\n){1,2000}+[A-Za-z0-9+/]{0,76}={0,2}\s*")
+_ONLY_BASE64 = re.compile(rb"(?:[A-Za-z0-9+/]{40,76}\r?\n){1,2000}+[A-Za-z0-9+/]{0,76}={0,2}")
 _NO_QP = re.compile(rb"=(?![0-9A-F]{2}|\r?\n)")
 _BEGIN_UU = re.compile(rb"^begin [0-7]{3,4} [^\n]{1,200}\n", re.MULTILINE)
 
 
 def _undeclared(data: bytes) -> bytes:
     """What was encoded without saying so: gateways lose the header that tells it."""
-    if _ONLY_BASE64.fullmatch(data[:160_000]):
+    if _ONLY_BASE64.fullmatch(data[:160_000].strip()):
         return _base64(data)
     if b"=\n" in data and not _NO_QP.search(data):
         return binascii.a2b_qp(data)

@@ -250,9 +250,9 @@ def _continues(longer: str, start: str) -> bool:
 
 def _prose(view: _View) -> Report | None:
     """A notice in words only."""
-    if not view.is_report:
-        return None
     message, text = view.message, view.said
+    if not view.is_report:
+        return _enclosed(view) if evidence.daemon_sender(message) else None
     form = formats.recognise(message, text)
     action = notice.action(message.header("subject"), text)
     found = [replace(r, action=action) for r in notice.recipients(text, view.around)]
@@ -260,9 +260,16 @@ def _prose(view: _View) -> Report | None:
         return Report(kind_of(found), tuple(found), form.name if form else "prose")
     if enclosed := _enclosed(view):
         return enclosed
-    if evidence.weigh(message) >= 4:
+    if evidence.weigh(message) >= 4 and _tells_of_failure(message, text):
         return Report(Kind.BOUNCE, (), form.name if form else "prose", problems=(NOBODY,))
     return None
+
+
+def _tells_of_failure(message: Message, text: str) -> bool:
+    """Whether what names nobody speaks of a failed delivery all the same."""
+    if message.content_type == "multipart/report" or evidence.smtp_words(text):
+        return True
+    return evidence.daemon_sender(message) and evidence.failure_words(text)
 
 
 def _enclosed(view: _View) -> Report | None:

@@ -81,15 +81,18 @@ _SET_OFF = re.compile(
 _WITH_NAME = re.compile(
     rf"{_LEAD}[\"']?[^\s<>@:：\"'(][^<>@:：\"(]{{0,60}}[\"']?[ \t]{{1,20}}"
     rf"[<(](?:mailto:)?(?P<address>{_A})"
-    r"(?P<after>[>)][ \t]*(?:\(.*\))?[:：,;.]?\s*)$"
+    r"(?P<after>[>)][ \t]*(?:\(.*\)[:：,;.]?\s*|[,;.]?\s*|[:：].*))$"
 )
 # `Subject: Harbour Weekly, issue 118`, of the mail that a notice is about
 _ECHO = re.compile(rf"[\s*>|-]{{0,8}}{alternatives('echo')}[ \t]{{0,4}}(?:[:：]|$)", re.IGNORECASE)
 # `To=reader@example.com` in a list of keys
 _KEY = re.compile(
-    r"^([ \t]{0,8}(?:[Tt]o|[Ff]rom|[Rr]cpt|[Rr]ecipient|[Aa]ddress|[Ee]-?mail|[Uu]ser|[Ss]ender)"
-    r"[\w-]{0,12})=(?=\S{1,320}@)"
+    r"^([ \t]{0,8}(?:to|(?:mail_?|sent_?)?from|rcpt|recipient|address|e-?mail|user|sender)"
+    r"[\w-]{0,12})=(?=\S{1,320}@)",
+    re.IGNORECASE,
 )
+# what a program printed of its surroundings tells nothing of who failed
+_SHELL = re.compile(r"^[ \t]{0,8}(?:SHELL|PATH|HOME)=", re.MULTILINE)
 _COMMAND_LINE = re.compile(rf"rcpt to:\s*<?(?P<address>{_A})>?", re.IGNORECASE)
 _TRANSCRIPT = re.compile(
     r"^[ \t>|]{0,12}(?:<<<\s*|\.\.\.\s*)?(?:[45]\d\d)[ \-](?:[45]\.\d\.\d{1,3} )?"
@@ -114,7 +117,8 @@ _ROLES: Final = frozenset(
 def recipients(notice: str, around: Surroundings) -> list[RecipientReport]:
     """Who failed and what was said, most trustworthy way of naming first."""
     lines = [line[:MAX_LINE] for line in notice[:MAX_NOTICE].split("\n")[:MAX_LINES]]
-    lines = [_KEY.sub(r"\1: ", line) if "=" in line and "@" in line else line for line in lines]
+    if "=" in notice and not _SHELL.search(notice[:MAX_NOTICE]):
+        lines = [_KEY.sub(r"\1: ", line) if "@" in line else line for line in lines]
     places = _places(lines, around)
     _gather(lines, places)
     _look_above(lines, places)
@@ -264,7 +268,7 @@ def _with_names(lines: list[str]) -> Iterator[_Place]:
     for number, line in enumerate(lines):
         found = _WITH_NAME.match(line) if "@" in line else None
         if found and not _in_company(line):
-            yield _Place(found["address"], number)
+            yield _place(found, number)
 
 
 def _place(found: re.Match[str], number: int) -> _Place:
@@ -313,7 +317,8 @@ def _anywhere(lines: list[str]) -> Iterator[_Place]:
 # --- what was said ---
 
 _REASON = re.compile(
-    r"^(?:rule|policy|cause|details?|explanation)\b[^:]{0,20}:|reason|error|said|response|because|diagnostic|原因|理由|grund|motif|motivo|reden|powód|причин|사유|エラー|错误|錯誤",
+    r"^(?:rule|policy|cause|details?|explanation)\b[^:]{0,20}:|reason|raison|ursache|ragione"
+    r"|razón|razão|oorzaak|przyczyn|説明|이유|error|said|response|because|diagnostic|原因|理由|grund|motif|motivo|reden|powód|причин|사유|エラー|错误|錯誤",
     re.IGNORECASE,
 )
 
@@ -352,7 +357,7 @@ def _gather(lines: list[str], places: list[_Place]) -> None:
 
 # what an address line holds beside the address where its answer stands above it
 _BARE_LINE = re.compile(
-    rf"^[ \t]*(?:for|to|an|für|pour|para|per|voor|do|для)?:?[ \t]*<?{_A}>?[ \t]*$"
+    rf"^[ \t]*+(?:(?:for|to|an|für|pour|para|per|voor|do|для)\b:?[ \t]*+)?<?{_A}>?[ \t]*$"
 )
 
 

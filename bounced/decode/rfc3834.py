@@ -71,8 +71,10 @@ def _answers(message: Message, subject: str, text: str) -> bool:
         return True
     if _marked(message) or pattern("auto_reply_itself").search(subject):
         return True
-    says = pattern("auto_reply").search(text) is not None
+    says = pattern("auto_reply").search(text) is not None and not pattern("parcels").search(subject)
     if _auto_subject().search(subject):
         # people answer to subjects of that kind, too
         return (says and not reply_subject(message)) or _automatic(message)
-    return says and _automatic(message) and not submitted.startswith("auto-generated")
+    if submitted.startswith("auto-generated") and not message.header("x-auto-response-suppress"):
+        return False
+    return says and _automatic(message)
