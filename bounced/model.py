@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -339,13 +339,23 @@ class Standing:
     events: tuple[int, ...] = ()
 
 
+# Why a pass did not come to its end that somebody stopped; the mailbox has not failed, and the
+# next pass goes on with it.
+STOPPED: Final = "stopped before the end"
+INTERRUPTED: Final = "interrupted"
+
+
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """The right to work on one mailbox: the ledger's row, this run, and the fencing number."""
+    """The right to work on one mailbox: the ledger's row, this run, and the fencing number.
+
+    A run that gathers letters handed over one by one stays open until `gathers_until`.
+    """
 
     mailbox_id: int
     run_id: int
     fence: int
+    gathers_until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -172,17 +172,21 @@ def about_the_list(event: PastEvent) -> bool:
 class Brake:
     """How many addresses one run may newly suppress before it stops and asks.
 
-    More than `floor`, and more than `share` of the known list, is too many. Raises ValueError.
+    More than `floor`, and more than `share` of the known list, is too many. What is handed over
+    letter by letter within `window_minutes` is one run. Raises ValueError.
     """
 
     share: float = 0.05
     floor: int = 50
+    window_minutes: float = 60.0
 
     def __post_init__(self) -> None:
         if not 0 <= self.share <= 1:
             raise ValueError(f"share must be between 0 and 1, not {self.share!r}")
         if self.floor < 0:
             raise ValueError(f"floor must be 0 or more, not {self.floor!r}")
+        if not 0 <= self.window_minutes <= 10_000:
+            raise ValueError(f"window_minutes must be 0 to 10000, not {self.window_minutes!r}")
 
 
 def brake_holds(newly: int, known: int, brake: Brake) -> bool:

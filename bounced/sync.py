@@ -20,11 +20,12 @@ from typing import TYPE_CHECKING, Protocol
 from bounced.failpoint import failpoint
 from bounced.fetching import Ahead
 from bounced.isolation import read_in_child
-from bounced.model import Destination
+from bounced.model import INTERRUPTED, STOPPED, Destination
 from bounced.reading import read_letter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from datetime import timedelta
     from pathlib import Path
     from typing import IO
 
@@ -65,10 +66,13 @@ class Mailbox(Protocol):
 class Ledger(Protocol):
     """Where facts go. Every method is one transaction, committed when it returns."""
 
-    def begin(self, mailbox: str, *, owner: str, at: datetime) -> Visit | None:
+    def begin(
+        self, mailbox: str, *, owner: str, at: datetime, gather: timedelta | None = None
+    ) -> Visit | None:
         """Take the mailbox's lease and open a run, or go on with one that was cut off.
 
-        None when another sync holds the lease.
+        With `gather`, visits within that time of the run's beginning are one run, so that the
+        brake sees what comes letter by letter. None when another sync holds the lease.
         """
 
     def select(self, visit: Visit, epoch: int) -> None:
@@ -164,20 +168,22 @@ def sync(  # noqa: PLR0913 - the story has this many characters
     books: tuple[Path, ...] = (),
     keep: Callable[[bytes], object] | None = None,
     stop: Callable[[], bool] = lambda: False,
+    gather: timedelta | None = None,
     clock: Callable[[], datetime] = now,
 ) -> Tally:
     """Empty one mailbox into the ledger. Raises what mailbox and ledger raise; both stay whole.
 
     `books` are the operator's own rule books; `keep` is given the bytes of a letter that cannot
-    be read, before that is recorded; `stop` is asked between batches.
+    be read, before that is recorded; `stop` is asked between batches; `gather` makes one run of
+    the passes within that time.
     """
-    visit = ledger.begin(mailbox.name, owner=owner, at=clock())
+    visit = ledger.begin(mailbox.name, owner=owner, at=clock(), gather=gather)
     if visit is None:
         raise LeaseTakenError(mailbox.name)
     tally = Tally(run_id=visit.run_id)
     read = _reader(books, keep, clock)
     this = _Pass(mailbox, ledger, observer, visit, tally, read, clock, Ahead(mailbox))
-    error: str | None = "interrupted"
+    error: str | None = INTERRUPTED
     try:
         failpoint("leased")
         ledger.select(visit, mailbox.open())
@@ -186,7 +192,7 @@ def sync(  # noqa: PLR0913 - the story has this many characters
         failpoint("recovered")
         this.empty(batch, stop)
         # a pass that was stopped goes on as the same run, so that the brake counts it as one
-        error = "stopped before the end" if tally.stopped else None
+        error = STOPPED if tally.stopped else None
     except Exception as problem:
         error = f"{type(problem).__name__}: {problem}"
         raise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -59,7 +60,11 @@ def _ingest(settings: Settings, paths: Sequence[str], mailbox: str, *, discard: 
         for path in paths:
             for found in _batches(path):
                 codes += [_unread(one) for one in found if one.problem]
-                tally = _record(found, mailbox, ledger, config, discard=discard)
+                letters = [(one.raw, one.truncated) for one in found if not one.problem]
+                began = time.monotonic()
+                tally = record_letters(letters, mailbox, ledger, config, discard=discard)
+                if sys.stdout.isatty():
+                    click.echo(summary(mailbox, tally, time.monotonic() - began))
                 held = tally.held and path != "-"
                 codes.append(Exit.PERSON_NEEDED if held else Exit.DONE)
     finally:
@@ -88,31 +93,43 @@ def _unread(found: Found) -> Exit:
     return Exit.TRY_AGAIN if found.source == "-" else Exit.PERSON_NEEDED
 
 
-def _record(
-    found: Sequence[Found], mailbox: str, ledger: Ledger, config: Config, *, discard: bool
+def record_letters(
+    letters: Sequence[tuple[bytes, bool]],
+    mailbox: str,
+    ledger: Ledger,
+    config: Config,
+    *,
+    discard: bool,
 ) -> Tally:
+    """Record letters that lie in no mailbox: bytes, and whether these are only the beginning.
+
+    When it returns, the facts are committed and a copy of each letter is on the disk. What comes
+    within the brake's window is one run. Raises what `bounced.sync.sync` raises; a mailbox that
+    somebody else is at work on is waited for.
+    """
     from bounced import sync as loop
     from bounced.mailbox.quarantine import Quarantine
     from bounced.mailbox.spool import HandedLetters
 
-    raws = [(one.raw, one.truncated) for one in found if not one.problem]
-    letters = HandedLetters(mailbox, raws, _keeper(config, discard=discard))
+    handed = HandedLetters(mailbox, letters, _keeper(config, discard=discard))
     keep = Quarantine(config.quarantine_folder).keep
+    gather = timedelta(minutes=config.brake.window_minutes)
     began = time.monotonic()
     while True:
         try:
-            tally = loop.sync(
-                letters, ledger, loop.Observer(), owner=owner(), books=config.rules, keep=keep
+            return loop.sync(
+                handed,
+                ledger,
+                loop.Observer(),
+                owner=owner(),
+                books=config.rules,
+                keep=keep,
+                gather=gather,
             )
         except loop.LeaseTakenError:
             if time.monotonic() - began > PATIENCE:
                 raise
             time.sleep(0.2)
-        else:
-            break
-    if sys.stdout.isatty():
-        click.echo(summary(mailbox, tally, time.monotonic() - began))
-    return tally
 
 
 def _keeper(config: Config, *, discard: bool) -> Callable[[bytes, Destination], object]:

@@ -12,10 +12,20 @@ import click
 
 from bounced.cli.failures import Exit, failure
 from bounced.cli.logs import log_to_stderr
+from bounced.cli.metrics import see_that_it_is_there, served_metrics
+from bounced.cli.places import loopback_option
 from bounced.cli.settings import Settings, config_option, open_ledger
 from bounced.cli.stopping import Stop
 from bounced.cli.supervisor import notify, notify_reloading, watchdog_seconds
-from bounced.cli.sync import chosen_mailboxes, empty, figures, folder_of, warn
+from bounced.cli.sync import (
+    chosen_mailboxes,
+    empty,
+    figures,
+    folder_of,
+    folder_to_empty,
+    owner,
+    warn,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,6 +35,8 @@ if TYPE_CHECKING:
 
 # A refused login is not tried again for so long: many servers lock accounts for such tries.
 AFTER_REFUSAL = 1800.0
+# How often a sign of life goes into the database (seconds).
+BEATS_EVERY = 60.0
 # How often webhooks are told what is new (seconds); each has its own pauses after a failure.
 WEBHOOKS_EVERY = 15.0
 # How long a broken connection that waited for news is left alone (seconds), at first and at most.
@@ -35,24 +47,34 @@ _log = logging.getLogger("bounced.run")
 
 @click.command(short_help="Empty the mailboxes again and again, at their times.")
 @click.option("--log-json", is_flag=True, help="Log one JSON object a line.")
+@click.option(
+    "--metrics",
+    metavar="HOST:PORT",
+    callback=loopback_option,
+    help="Serve figures for Prometheus there, on this machine only.",
+)
 @config_option
 @click.pass_obj
-def run(settings: Settings, *, log_json: bool) -> None:
+def run(settings: Settings, *, log_json: bool, metrics: tuple[str, int] | None) -> None:
     """Empty every mailbox again and again, at its times, until stopped.
 
     SIGTERM ends it, SIGHUP makes it read its configuration again.
     """
+    if metrics is not None:
+        see_that_it_is_there()
     config: Config | None = settings.config()
     log_to_stderr(as_json=log_json)
     stop = Stop.on_signals(reload=True)
     while config is not None:
         warn(config)
-        config = _until_told(settings, config, stop)
+        config = _until_told(settings, config, stop, metrics)
     notify("STOPPING=1")
     _log.info("stopped")
 
 
-def _until_told(settings: Settings, config: Config, stop: Stop) -> Config | None:
+def _until_told(
+    settings: Settings, config: Config, stop: Stop, metrics: tuple[str, int] | None
+) -> Config | None:
     """Work by one configuration; the next one, or None when it is time to stop."""
     from bounced import schedule
 
@@ -73,13 +95,16 @@ def _until_told(settings: Settings, config: Config, stop: Stop) -> Config | None
         )
         for mailbox in chosen
     ]
+    jobs.append(schedule.Job(name="(heartbeat)", work=partial(_beat, ledger), every=BEATS_EVERY))
     if config.webhooks:
         work = partial(_tell_webhooks, ledger, over, config)
         jobs.append(schedule.Job(name="(webhooks)", work=work, every=WEBHOOKS_EVERY))
-    _log.info("started", extra={"mailboxes": len(chosen), "pid": os.getpid()})
-    notify(f"READY=1\nSTATUS={len(chosen)} mailboxes")
     try:
-        schedule.run(jobs, partial(_wait, settings, stop, successor))
+        with served_metrics(ledger, metrics):
+            _log.info("started", extra={"mailboxes": len(chosen), "pid": os.getpid()})
+            notify(f"READY=1\nSTATUS={len(chosen)} mailboxes")
+            schedule.run(jobs, partial(_wait, settings, stop, successor))
+        _rest(ledger)
     finally:
         ledger.close()
     return successor[0] if successor and not stop() else None
@@ -105,6 +130,25 @@ def _wait(settings: Settings, stop: Stop, successor: list[Config]) -> None:
             return
 
 
+def _beat(ledger: Ledger) -> None:
+    """A sign of life in the database; nothing depends on a single one."""
+    from bounced.ledger import health
+
+    try:
+        health.beat(ledger, owner())
+    except Exception as problem:  # noqa: BLE001 - the syncs meet the same trouble and tell it
+        _log.debug("no heartbeat", extra={"why": " ".join(failure(problem).sentences)})
+
+
+def _rest(ledger: Ledger) -> None:
+    from bounced.ledger import health
+
+    try:
+        health.rest(ledger, owner())
+    except Exception as problem:  # noqa: BLE001 - the work is done, and whole
+        _log.warning("not signed off", extra={"why": " ".join(failure(problem).sentences)})
+
+
 def _sync_and_log(
     mailbox: MailboxConfig, ledger: Ledger, over: Callable[[], bool], stop: Stop, config: Config
 ) -> float | None:
@@ -116,7 +160,7 @@ def _sync_and_log(
     began = time.monotonic()
     name = {"mailbox": mailbox.name}
     try:
-        folder = folder_of(mailbox, tokens=config.tokens)
+        folder = folder_to_empty(mailbox, ledger, config)
         with stop.hurried_by(folder.interrupt):
             tally = empty(mailbox, ledger, over, Observer(), config, folder)
     except LeaseTakenError:

@@ -9,10 +9,17 @@ from typing import TYPE_CHECKING
 import click
 
 from bounced.cli.failures import Exit
+from bounced.cli.metrics import metrics_text, see_that_it_is_there
 from bounced.cli.settings import Settings, ledger_options
+from bounced.report import json_line
+from bounced.text import safe
 
 if TYPE_CHECKING:
-    from bounced.ledger.rows import MailboxRow
+    from collections.abc import Sequence
+
+    from bounced.ledger.health import Heartbeat
+    from bounced.ledger.outbox import OutboxRow
+    from bounced.ledger.rows import HoldRow, MailboxRow
 
 
 @click.command(short_help="Show how each mailbox is doing.")
@@ -24,47 +31,68 @@ if TYPE_CHECKING:
     show_default=True,
     help="Exit with 1 when a mailbox has been failing for more minutes than these.",
 )
+@click.option("--metrics", is_flag=True, help="Print figures in Prometheus' text format.")
 @ledger_options
 @click.pass_context
-def status(context: click.Context, *, as_json: bool, patience: float) -> None:
+def status(context: click.Context, *, as_json: bool, patience: float, metrics: bool) -> None:
     """Show each mailbox: when it was last emptied, and what was found in it.
 
-    Exits with 1 when one has been failing for long, or something could not be told to a webhook,
-    so that a monitor can ask it.
+    Exits with 1 when one has been failing for long, a `bounced run` has given no sign of life for
+    as long, or something could not be told to a webhook, so that a monitor can ask it.
     """
-    from bounced.cli.webhooks import waiting as webhook_line
-    from bounced.ledger.audit import failing_since
+    from bounced.ledger import health
     from bounced.ledger.outbox import outboxes
-    from bounced.report import json_line
 
+    if metrics:
+        see_that_it_is_there()
     with context.ensure_object(Settings).ledger() as ledger:
         rows = ledger.mailboxes()
         unsaid = [row for row in outboxes(ledger) if row.dead or row.last_error]
         holds = ledger.holds()
-        failing = failing_since(ledger)
-    now = datetime.now(UTC)
-    late = any(now - since > timedelta(minutes=patience) for since in failing.values())
+        beats = health.heartbeats(ledger)
+        text = metrics_text(ledger) if metrics else ""
+    limit = timedelta(minutes=patience)
+    since = [row.failing_since for row in rows if row.failing_since]
+    silent = [beat for beat in beats if beat.silent > limit]
+    late = silent or any(datetime.now(UTC) - one > limit for one in since)
     given_up = any(row.dead for row in unsaid)
-    code = Exit.PERSON_NEEDED if late or given_up else Exit.DONE
-    if as_json:
+    if metrics:
+        for line in text.splitlines():
+            click.echo(safe(line))
+    elif as_json:
         for row in rows:
-            click.echo(json_line({**asdict(row), "failing_since": failing.get(row.name)}))
-        context.exit(code)
+            click.echo(json_line(asdict(row)))
+    else:
+        _show_all(rows, holds, unsaid, silent)
+    context.exit(Exit.PERSON_NEEDED if late or given_up else Exit.DONE)
+
+
+def _show_all(
+    rows: Sequence[MailboxRow],
+    holds: Sequence[HoldRow],
+    unsaid: Sequence[OutboxRow],
+    silent: Sequence[Heartbeat],
+) -> None:
+    from bounced.cli.webhooks import waiting as webhook_line
+
     if not rows:
         click.echo("No mailbox has been emptied yet. Type: bounced sync")
     for row in rows:
-        _show(row, failing.get(row.name))
+        _show(row)
     if holds:
         waiting = ", ".join(str(held.run_id) for held in holds)
         click.echo(f"The brake holds run {waiting}. Type: bounced hold list")
     for untold in unsaid:
         click.echo(webhook_line(untold))
-    context.exit(code)
+    for beat in silent:
+        minutes = int(beat.silent.total_seconds() // 60)
+        click.echo(
+            f"bounced run ({safe(beat.owner)}) has given no sign of life for {minutes} minutes."
+        )
 
 
-def _show(row: MailboxRow, failing: datetime | None) -> None:
+def _show(row: MailboxRow) -> None:
     from bounced.cli.tables import cell
-    from bounced.text import safe
 
     when = f"last emptied {cell(row.last_sync_at)}" if row.last_sync_at else "never emptied"
     click.echo(f"{safe(row.name)}: {when}{', at work now' if row.busy else ''}")
@@ -73,5 +101,5 @@ def _show(row: MailboxRow, failing: datetime | None) -> None:
     if waiting := row.states.get("recorded"):
         click.echo(f"  recorded, still to be moved: {waiting}")
     if row.last_error:
-        since = f" (failing since {cell(failing)})" if failing else ""
+        since = f" (failing since {cell(row.failing_since)})" if row.failing_since else ""
         click.echo(f"  the last sync failed{since}: {safe(row.last_error)}")

@@ -6,6 +6,7 @@ import os
 import socket
 import time
 from contextlib import AbstractContextManager, nullcontext
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -126,6 +127,20 @@ def folder_of(
     )
 
 
+def folder_to_empty(
+    mailbox: MailboxConfig, ledger: Ledger, config: Config
+) -> ImapMailbox | SpoolMailbox:
+    """As `folder_of`; that there is none (no password, say) is noted in the ledger."""
+    from bounced.ledger import health
+
+    try:
+        return folder_of(mailbox, tokens=config.tokens)
+    except Exception as problem:
+        why = f"{type(problem).__name__}: {problem}"
+        health.note_trouble(ledger, mailbox.name, why, at=datetime.now(UTC))
+        raise
+
+
 def _maybe(path: Path | None) -> str | None:
     return None if path is None else str(path)
 
@@ -201,7 +216,7 @@ def _sync_and_tell(
         return Exit.DONE
     began = time.monotonic()
     try:
-        folder = folder_of(mailbox, tokens=config.tokens)
+        folder = folder_to_empty(mailbox, ledger, config)
         with progress(mailbox.name) as observer, stop.hurried_by(folder.interrupt):
             tally = empty(mailbox, ledger, stop, observer, config, folder)
     except Exception as problem:  # noqa: BLE001 - told; the other mailboxes get their turn

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, case, delete, func, select, update
 
-from bounced.ledger.tables import event, judgement, mailbox, message, run, seen
+from bounced.ledger.tables import event, judgement, mailbox, message, seen
 from bounced.model import Destination, Kind
 
 if TYPE_CHECKING:
@@ -115,23 +115,6 @@ def _balance(whose: Any, connection: Any) -> Balance:
 
 def _count(condition: ColumnElement[bool]) -> ColumnElement[Any]:
     return func.sum(case((condition, 1), else_=0))
-
-
-def failing_since(ledger: Ledger) -> dict[str, datetime]:
-    """When those mailboxes began to fail that have not been emptied since, by name.
-
-    A pass that fails leaves its run open and the next goes on with it, so that the run began with
-    the first that failed. One that was asked to stop has not failed.
-    """
-    stopped = func.coalesce(mailbox.c.last_error, "").in_(("", "stopped before the end"))
-    query = (
-        select(mailbox.c.name, func.min(run.c.started_at))
-        .join(run, run.c.mailbox_id == mailbox.c.id)
-        .where(run.c.finished_at.is_(None), ~stopped)
-        .group_by(mailbox.c.name)
-    )
-    with ledger._database.reading() as connection:  # noqa: SLF001
-        return {name: at for name, at in connection.execute(query)}  # noqa: C416 - rows are no dict
 
 
 def quarantined(ledger: Ledger, name: str) -> list[QuarantinedRow]:

@@ -131,10 +131,12 @@ class Ledger:
 
     # What bounced.sync does, in the order in which it does it; the meaning is told there.
 
-    def begin(self, mailbox: str, *, owner: str, at: datetime) -> Visit | None:
+    def begin(
+        self, mailbox: str, *, owner: str, at: datetime, gather: timedelta | None = None
+    ) -> Visit | None:
         self._visits.look_up_keys()
         with self._database.writing() as connection:
-            return self._visits.begin(connection, mailbox, owner=owner, at=at)
+            return self._visits.begin(connection, mailbox, owner=owner, at=at, gather=gather)
 
     def select(self, visit: Visit, epoch: int) -> None:
         with self._database.writing() as connection:

@@ -334,6 +334,8 @@ def mailboxes(connection: Connection, clock: datetime) -> list[MailboxRow]:
             last_sync_at=row.last_sync_at,
             last_error=row.last_error,
             busy=row.lease_until is not None and row.lease_until > clock,
+            last_success_at=row.last_success_at,
+            failing_since=row.failing_since,
             states=dict(states[row.id]),
             destinations=dict(piles[row.id]),
         )

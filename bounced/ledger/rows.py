@@ -237,7 +237,8 @@ class MailboxRow:
 
     `checkpoint` is the highest UID recorded in the present epoch (UIDVALIDITY); `states` counts
     letters that were `tried`, `recorded` (facts safe, not yet moved) and `filed`, `destinations`
-    those recorded, by pile; `busy` is whether a sync holds the lease.
+    those recorded, by pile; `busy` is whether a sync holds the lease. `failing_since` is when the
+    first of those passes failed after which none has gone well.
     """
 
     name: str
@@ -246,5 +247,7 @@ class MailboxRow:
     last_sync_at: datetime | None
     last_error: str | None
     busy: bool
+    last_success_at: datetime | None = None
+    failing_since: datetime | None = None
     states: Mapping[str, int] = field(default_factory=dict)
     destinations: Mapping[str, int] = field(default_factory=dict)

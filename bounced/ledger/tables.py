@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Dialect
 
 # The newest revision in migrations/versions; a test holds the two together.
-HEAD = "0006"
+HEAD = "0007"
 
 VIEW = "suppression"
 
@@ -96,6 +96,17 @@ mailbox = Table(
     Column("fence", BigInteger, nullable=False, server_default="0"),
     Column("last_sync_at", UtcDateTime),
     Column("last_error", Text),
+    Column("last_success_at", UtcDateTime),
+    Column("failing_since", UtcDateTime),  # None: the last pass went well, or there was none
+)
+
+# Who runs `bounced run` now; the row goes when it ends as it should.
+heartbeat = Table(
+    "heartbeat",
+    metadata,
+    Column("owner", Name, primary_key=True),  # host:pid
+    Column("started_at", UtcDateTime, nullable=False),
+    Column("beat_at", UtcDateTime, nullable=False),  # by the database's clock, like started_at
 )
 
 run = Table(

@@ -10,7 +10,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import bindparam, delete, select, update
+from sqlalchemy import bindparam, delete, func, select, update
 
 from bounced.ledger import bulk, facts, outbox, standings
 from bounced.ledger.engine import chunks
@@ -25,7 +25,7 @@ from bounced.ledger.tables import (
     seen,
     sent,
 )
-from bounced.model import Destination, NoticeKind, Recorded, Visit
+from bounced.model import INTERRUPTED, STOPPED, Destination, NoticeKind, Recorded, Visit
 from bounced.policy import brake_holds
 from bounced.smtp import folded
 from bounced.trust import Trust
@@ -46,8 +46,6 @@ if TYPE_CHECKING:
 DONE = ("recorded", "filed")
 PLACE = ("mailbox_id", "epoch", "uid")
 ERROR_LIMIT = 500
-# What `bounced.sync` ends a pass with that somebody stopped: no failure of the mailbox.
-STOPPED = ("stopped before the end", "interrupted")
 
 
 @dataclass(slots=True)
@@ -66,7 +64,15 @@ class Visits:
     _keys: Sequence[Key] = ()
     _subscribers: tuple[int, int] = (0, 0)  # (run, how many), counted once a run
 
-    def begin(self, connection: Connection, name: str, *, owner: str, at: datetime) -> Visit | None:
+    def begin(
+        self,
+        connection: Connection,
+        name: str,
+        *,
+        owner: str,
+        at: datetime,
+        gather: timedelta | None = None,
+    ) -> Visit | None:
         """See `bounced.sync.Ledger.begin`."""
         query = select(mailbox).where(mailbox.c.name == name).with_for_update()
         row = connection.execute(query).mappings().one_or_none()
@@ -82,7 +88,9 @@ class Visits:
             .where(mailbox.c.id == row["id"])
             .values(lease_owner=owner, lease_until=clock + self.lease, fence=fence)
         )
-        return Visit(row["id"], _run(connection, row["id"], at), fence)
+        number, started_at = _run(connection, row["id"], at, gather)
+        until = None if gather is None else started_at + gather
+        return Visit(row["id"], number, fence, until)
 
     def select(self, connection: Connection, visit: Visit, epoch: int) -> None:
         """See `bounced.sync.Ledger.select`."""
@@ -164,22 +172,19 @@ class Visits:
         mine = (mailbox.c.id == visit.mailbox_id) & (mailbox.c.fence == visit.fence)
         if connection.execute(select(mailbox.c.id).where(mine)).scalar() is None:
             return
-        last_error = None if error is None else facts.clean(error, ERROR_LIMIT)
-        if last_error is not None and last_error not in STOPPED:
-            before = connection.execute(select(mailbox.c.last_error).where(mine)).scalar()
-            if before in (None, *STOPPED):  # the first failure in a row
-                self._tell(connection, NoticeKind.FAILING, visit, at, why=last_error)
-        values = {"lease_owner": None, "lease_until": None, "last_error": last_error}
-        connection.execute(update(mailbox).where(mine).values(last_sync_at=at, **values))
-        this = update(run).where(run.c.id == visit.run_id)
+        told = health(error, at)
+        if "failing_since" in told and error is not None:
+            since = select(mailbox.c.failing_since).where(mine)
+            if connection.execute(since).scalar() is None:  # the first failure in a row
+                self._tell(connection, NoticeKind.FAILING, visit, at, why=told["last_error"])
+        values = {"lease_owner": None, "lease_until": None, "last_sync_at": at}
+        connection.execute(update(mailbox).where(mine).values(**values, **told))
         if error is not None:
             # Not finished: the next sync goes on with it, so that the brake sees the whole pass.
+            this = update(run).where(run.c.id == visit.run_id)
             connection.execute(this.where(run.c.state == "open").values(state="failed"))
-            return
-        connection.execute(this.values(finished_at=at))
-        ended = connection.execute(this.where(run.c.state == "open").values(state="done"))
-        if ended.rowcount:
-            forget_newly_suppressed(connection, visit.run_id)
+        elif visit.gathers_until is None or at >= visit.gathers_until:
+            _finish(connection, visit.run_id, at)
 
     def _tell(
         self, connection: Connection, kind: NoticeKind, visit: Visit, at: datetime, **more: object
@@ -382,6 +387,11 @@ def _free(row: RowMapping, owner: str, clock: datetime) -> bool:
     holder = row["lease_owner"]
     if holder is None or row["lease_until"] <= clock or holder == owner:
         return True
+    return is_dead(holder, owner)
+
+
+def is_dead(holder: str, owner: str) -> bool:
+    """Whether a process (`host:pid`) was one of the owner's host and is no more."""
     host, _, pid = holder.rpartition(":")
     if host != owner.rpartition(":")[0] or not pid.isdecimal() or int(pid) < 1:
         return False
@@ -394,18 +404,48 @@ def _free(row: RowMapping, owner: str, clock: datetime) -> bool:
     return False
 
 
-def _run(connection: Connection, mailbox_id: int, at: datetime) -> int:
-    """The mailbox's unfinished run to go on with, else a new one."""
+def health(error: str | None, at: datetime) -> dict[str, Any]:
+    """What a pass that ended so tells of its mailbox; one that was asked to stop has not failed."""
+    if error is None:
+        return {"last_error": None, "last_success_at": at, "failing_since": None}
+    told = {"last_error": facts.clean(error, ERROR_LIMIT)}
+    if error in (STOPPED, INTERRUPTED):
+        return told
+    return {**told, "failing_since": func.coalesce(mailbox.c.failing_since, at)}
+
+
+def _finish(connection: Connection, run_id: int, at: datetime) -> None:
+    """Close a run; what waits for nobody's word counts, and is not kept apart any more."""
+    this = update(run).where(run.c.id == run_id)
+    connection.execute(this.values(finished_at=at))
+    unheld = run.c.state.in_(("open", "failed"))
+    if connection.execute(this.where(unheld).values(state="done")).rowcount:
+        forget_newly_suppressed(connection, run_id)
+
+
+def _run(
+    connection: Connection, mailbox_id: int, at: datetime, gather: timedelta | None
+) -> tuple[int, datetime]:
+    """The mailbox's unfinished run to go on with, else a new one; and when it began.
+
+    One that began longer ago than `gather` is closed.
+    """
     unfinished = (run.c.mailbox_id == mailbox_id) & run.c.finished_at.is_(None)
     found = connection.execute(
-        select(run.c.id, run.c.state).where(unfinished).order_by(run.c.id.desc()).limit(1)
+        select(run.c.id, run.c.state, run.c.started_at)
+        .where(unfinished)
+        .order_by(run.c.id.desc())
+        .limit(1)
     ).one_or_none()
+    if found is not None and gather is not None and at - found.started_at >= gather:
+        _finish(connection, found.id, at)
+        found = None
     if found is None:
         opened = run.insert().values(mailbox_id=mailbox_id, started_at=at, state="open")
-        return int(connection.execute(opened.returning(run.c.id)).scalar_one())
+        return int(connection.execute(opened.returning(run.c.id)).scalar_one()), at
     if found.state == "failed":
         connection.execute(update(run).where(run.c.id == found.id).values(state="open"))
-    return int(found.id)
+    return int(found.id), found.started_at
 
 
 def _here(row: RowMapping) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,16 @@ class Census:
     waiting: int
     filed: int
     piles: dict[Destination, int] = field(default_factory=dict)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether what is said to this host does not leave the machine."""
+    if host.lower() in ("localhost", "localhost.localdomain"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 class MailboxError(Exception):

@@ -7,7 +7,6 @@ letter ever becomes part of a command.
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 import math
 import re
@@ -29,6 +28,7 @@ from bounced.mailbox import (
     MailboxProtocol,
     MailboxSettings,
     MailboxTemporary,
+    is_loopback,
 )
 from bounced.mailbox.trouble import BUSY_CODES, LOGIN_KEYS, TLS_CHOICES, Scene, response_code, sort
 from bounced.mailbox.wire import MIB, Connection, Cutter, Limits
@@ -210,7 +210,7 @@ class Session:
         self._tls = tls
         self._ca_file = ca_file
         self._own_certificate = (client_certificate, client_key)
-        self._plaintext_allowed = allow_plaintext or _is_loopback(host)
+        self._plaintext_allowed = allow_plaintext or is_loopback(host)
         self._limits = limits
         self._connection: Client | None = None
         self._cutter = Cutter()
@@ -442,12 +442,3 @@ def unless_refused(command: str, mailbox: str) -> Iterator[None]:
 def _quote(text: str) -> str:
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'
-
-
-def _is_loopback(host: str) -> bool:
-    if host.lower() in ("localhost", "localhost.localdomain"):
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -46,6 +46,28 @@ def test_the_same_letter_handed_over_twice_counts_once(bounced: Bounced) -> None
     assert bounced("audit").exit_code == 0
 
 
+def test_a_flood_that_comes_letter_by_letter_is_held_as_one(bounced: Bounced) -> None:
+    configure(bounced.folder, more="[brake]\nshare = 0\nfloor = 3\n")
+    for letter in letters(3):
+        assert bounced("ingest", "-", stdin=letter).exit_code == 0
+    assert len(bounced("suppressed").output.split()) == 3
+    assert bounced("ingest", "-", stdin=letters(1, start=3)[0]).exit_code == 0, "it is recorded"
+    assert bounced("suppressed").output == ""
+    assert "The brake holds run 1." in bounced("status").stdout
+    assert bounced("ingest", "-", stdin=letters(1, start=4)[0]).exit_code == 0
+    assert bounced("hold", "accept", "1").exit_code == 0
+    assert len(bounced("suppressed").output.split()) == 5
+    assert bounced("ingest", "-", stdin=letters(1, start=5)[0]).exit_code == 0
+    assert len(bounced("suppressed").output.split()) == 6, "after the word a new window begins"
+
+
+def test_without_a_window_each_call_is_a_run_of_its_own(bounced: Bounced) -> None:
+    configure(bounced.folder, more="[brake]\nshare = 0\nfloor = 3\nwindow_minutes = 0\n")
+    for letter in letters(5):
+        assert bounced("ingest", "-", stdin=letter).exit_code == 0
+    assert len(bounced("suppressed").output.split()) == 5
+
+
 def test_what_nobody_recognised_is_kept_even_with_discard(bounced: Bounced) -> None:
     configure(bounced.folder)
     assert bounced("ingest", "--discard", "-", stdin=CHATTER).exit_code == 0

@@ -232,7 +232,7 @@ def failing(folder: Path, minutes: int) -> None:
     """Let the mailbox's trouble have begun so long ago."""
     connection = sqlite3.connect(folder / "bounced.db")
     connection.execute(
-        "UPDATE run SET started_at = datetime('now', ?) WHERE finished_at IS NULL",
+        "UPDATE mailbox SET failing_since = datetime('now', ?) WHERE failing_since IS NOT NULL",
         (f"-{minutes} minutes",),
     )
     connection.commit()
