@@ -88,7 +88,11 @@ def review(  # noqa: PLR0913 - a rule has many parts
     configuration names), asking for what was not typed. A book is checked before it is written.
     """
     with settings.ledger() as ledger:
-        found = clusters(ledger.undetermined(below=below))
+        every = clusters(ledger.undetermined(below=below))
+    found = _unanswered(every, settings, book)
+    if len(found) < len(every):
+        say(f"Left out: {len(every) - len(found)} groups for which you have written a rule.")
+        say("To judge what is on record by it, type: bounced reclassify --apply")
     if pick is None:
         _show(found, limit)
         return
@@ -107,6 +111,25 @@ def clusters(rows: Iterable[UndeterminedRow]) -> list[Cluster]:
         of = template(row.said, row.address, row.recipient)
         found.setdefault(of, Cluster(of, row)).add(row)
     return sorted(found.values(), key=lambda one: (-len(one.addresses), -one.events, one.template))
+
+
+def _unanswered(found: list[Cluster], settings: Settings, book: Path | None) -> list[Cluster]:
+    """Without the groups that a rule of the operator's own would decide today."""
+    from bounced.model import RecipientReport
+    from bounced.rules import matching, unproven
+    from bounced.smtp import parse_reply
+
+    configured = tuple(path for path in books(settings, book) if path.exists())
+    if not configured:
+        return found
+    every = unproven(configured)
+
+    def answered(row: UndeterminedRow) -> bool:
+        report = RecipientReport(row.recipient, parse_reply(row.said), remote_mta=row.remote_mta)
+        winner = next(matching(report, rules=every), None)
+        return winner is not None and not winner.level and winner.id != row.rule
+
+    return [one for one in found if not answered(one.example)]
 
 
 def _show(found: Sequence[Cluster], limit: int) -> None:

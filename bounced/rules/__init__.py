@@ -36,6 +36,7 @@ from bounced.rules.books import (
     RuleError,
     content_version,
     names_in,
+    operator_pages,
     operator_rules,
     own_rules,
     own_version,
@@ -70,10 +71,13 @@ RULES_VERSION: Final = own_version()
 
 
 def rules_version(extra: tuple[Path, ...] = ()) -> str:
-    """The version of our books, with a second part where the operator's own books are read too."""
+    """The version of our books, with a second part where the operator's own books are read too.
+
+    Raises RuleError where a book cannot be read.
+    """
     if not extra:
         return RULES_VERSION
-    own = content_version([(page.name, page.read_bytes()) for page in extra])
+    own = content_version(operator_pages(extra))
     return f"{RULES_VERSION}+{own}"
 
 

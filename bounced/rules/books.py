@@ -384,17 +384,38 @@ def own_rules() -> tuple[Rule, ...]:
     return rules
 
 
+def operator_pages(
+    paths: Iterable[Path], mistakes: list[str] | None = None
+) -> list[tuple[str, bytes]]:
+    """The operator's pages, name and content.
+
+    What cannot be read is added to `mistakes`, or else a RuleError that names all of it.
+    """
+    wrong: list[str] = []
+    pages: list[tuple[str, bytes]] = []
+    for path in paths:
+        try:
+            pages.append((path.name, path.read_bytes()))
+        except OSError as error:
+            wrong.append(f"{path.name}: cannot be read: {error.strerror}")
+            if isinstance(error, FileNotFoundError):
+                wrong[-1] += f"; to begin an empty book, type: touch {path.name}"
+    if mistakes is None:
+        _refuse(wrong)
+    else:
+        mistakes += wrong
+    return pages
+
+
 def operator_rules(paths: Iterable[Path]) -> tuple[Rule, ...]:
     """The operator's rules in the order of the files given. RuleError names all mistakes."""
     mistakes: list[str] = []
     pages: list[tuple[str, str]] = []
-    for path in paths:
+    for name, content in operator_pages(paths, mistakes):
         try:
-            pages.append((path.name, path.read_text("utf-8")))
-        except OSError as error:
-            mistakes.append(f"{path.name}: cannot be read: {error.strerror}")
+            pages.append((name, content.decode("utf-8")))
         except UnicodeDecodeError:
-            mistakes.append(f"{path.name}: cannot be read: TOML must be UTF-8")
+            mistakes.append(f"{name}: cannot be read: TOML must be UTF-8")
     return written_rules(pages, mistakes)
 
 

@@ -86,6 +86,30 @@ def test_a_book_that_the_configuration_names_is_the_one_that_grows(
     assert "(1 yours)" in bounced("rules", "test").output
 
 
+def test_a_group_that_a_new_rule_answers_waits_no_longer(bounced: Bounced, unclear: Path) -> None:
+    book = bounced.folder / "mine.toml"
+    book.write_text("# mine\n", "utf-8")
+    settings = f'rules = ["mine.toml"]\n[database]\nurl = "sqlite:///{unclear}"\n'
+    (bounced.folder / "config.toml").write_text(settings, "utf-8")
+    assert bounced("review", "--pick", "1", *HARD_WORDS).exit_code == 0
+    result = bounced("review")
+    assert "frobnicated" not in result.output
+    assert "quux" in result.output
+    assert "bounced reclassify --apply" in result.output
+
+
+def test_a_book_that_is_not_there_is_told_with_the_way_to_begin_one(
+    bounced: Bounced, unclear: Path
+) -> None:
+    settings = f'rules = ["mine.toml"]\n[database]\nurl = "sqlite:///{unclear}"\n'
+    (bounced.folder / "config.toml").write_text(settings, "utf-8")
+    for words in (("review",), ("rules", "test")):
+        result = bounced(*words)
+        assert result.exit_code == 2
+        assert "mine.toml: cannot be read: No such file" in result.output
+        assert "to begin an empty book, type: touch mine.toml" in result.output
+
+
 def test_a_rule_that_cannot_hold_is_not_written(bounced: Bounced, unclear: Path) -> None:
     book = bounced.folder / "own.toml"
     words = ("review", "--db", str(unclear), "--pick", "1", *HARD_WORDS, "--book", str(book))
