@@ -13,7 +13,9 @@ from pathlib import Path
 import pytest
 
 from bounced.model import Outcome, Reason, RecipientReport
-from bounced.rules import classify
+from bounced.rules import classify, rulebook
+from bounced.rules.folding import words
+from bounced.rules.index import RuleIndex
 from bounced.smtp import parse_reply
 
 DATA = Path(__file__).parent / "data" / "replies.tsv"
@@ -41,3 +43,17 @@ def test_a_reply_is_judged_as_a_careful_person_would(row: dict[str, str]) -> Non
     found = classify(RecipientReport("anna@example.com", reply, remote_mta=row["mta"]))
     assert found.outcome in row["outcomes"].split(","), found
     assert found.reason in row["reasons"].split(","), found
+
+
+def test_every_reason_for_which_a_delivery_fails_is_among_them() -> None:
+    told = {Reason(one) for row in ROWS for one in row["reasons"].split(",")}
+    derived = {Reason.MAILBOX_FULL_PERSISTENT}
+    nothing_failed = set(Reason) - set(list(Reason)[: list(Reason).index(Reason.NOT_A_FAILURE)])
+    assert set(Reason) - derived - nothing_failed - told == set()
+
+
+def test_the_quick_index_hears_in_each_what_the_plain_one_hears() -> None:
+    quick, plain = RuleIndex(rulebook()), RuleIndex(rulebook(), plain=True)
+    for row in ROWS:
+        spelt = words(row["text"])
+        assert quick.heard(spelt) == plain.heard(spelt), row

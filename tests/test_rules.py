@@ -502,6 +502,83 @@ def test_a_provider_is_known_by_the_host_that_answered(
     assert judged(text, remote_mta=host) == expected
 
 
+# The same number, another meaning: what the registry says (RFC 3463 and its successors), and what a
+# provider means by it. The host that answered, or its words, tell which.
+OUTLOOK, GOOGLE = "example-com.mail.protection.outlook.com", "gmail-smtp-in.l.google.com"
+YAHOO, ELSEWHERE = "mta7.am0.yahoodns.net", "mx.example.com"
+
+
+@pytest.mark.parametrize(
+    ("host", "text", "expected"),
+    [
+        (OUTLOOK, "550 5.4.1 Recipient address rejected: Access denied", "hard user_unknown"),
+        (OUTLOOK, "550 5.4.1 Relay access denied", "blocked relay_denied"),
+        (ELSEWHERE, "550 5.4.1 no answer", "soft network_error"),
+        (OUTLOOK, "550 5.1.10 RESOLVER.ADR.RecipientNotFound; not found", "hard user_unknown"),
+        (ELSEWHERE, "550 5.1.10 the domain has a null MX", "hard null_mx"),
+        (OUTLOOK, "550 5.5.0 Requested action not taken: mailbox unavailable", "hard user_unknown"),
+        (ELSEWHERE, "550 5.5.0 no", "soft undetermined"),
+        (OUTLOOK, "550 5.7.13 see below", "blocked recipient_refused"),
+        (OUTLOOK, "550 5.7.12 see below", "blocked recipient_refused"),
+        (OUTLOOK, "550 5.7.124 see below", "blocked recipient_refused"),
+        (OUTLOOK, "550 5.7.133 see below", "blocked recipient_refused"),
+        (OUTLOOK, "550 5.7.136 see below", "blocked recipient_refused"),
+        (ELSEWHERE, "525 5.7.13 User account disabled", "blocked auth_failed"),
+        (ELSEWHERE, "550 5.7.12 see below", "blocked auth_failed"),
+        (OUTLOOK, "554 5.2.2 the sender's submission quota was exceeded", "soft rate_limited"),
+        (ELSEWHERE, "552 5.2.2 see below", "soft mailbox_full"),
+        (OUTLOOK, "550 5.1.90 see below", "soft rate_limited"),
+        (OUTLOOK, "550 5.7.508 see below", "soft rate_limited"),
+        (OUTLOOK, "550 5.7.705 see below", "soft rate_limited"),
+        (OUTLOOK, "450 4.2.121 see below", "soft recipient_rate_limited"),
+        (OUTLOOK, "550 5.2.122 see below", "soft recipient_rate_limited"),
+        (OUTLOOK, "550 5.7.509 see below", "blocked auth_failure"),
+        (OUTLOOK, "550 5.7.515 see below", "blocked auth_failure"),
+        (OUTLOOK, "550 5.7.511 see below", "blocked ip_blocked"),
+        (OUTLOOK, "550 5.7.606 see below", "blocked ip_blocked"),
+        (OUTLOOK, "451 4.7.650 see below", "soft rate_limited"),
+        (OUTLOOK, "451 4.7.500 see below", "soft rate_limited"),
+        (OUTLOOK, "451 4.7.850 see below", "soft rate_limited"),
+        (OUTLOOK, "550 5.7.1 part of their network is on our block list (S3140)", "blocked ip_blocked"),
+        (OUTLOOK, "550 5.7.1 part of their network is on our block list (S3150)", "blocked ip_blocked"),
+        (OUTLOOK, "550 5.7.501 see below", "blocked spam_block"),
+        (OUTLOOK, "550 5.7.512 see below", "blocked content_rejected"),
+        (OUTLOOK, "550 5.7.750 see below", "blocked policy_block"),
+        (OUTLOOK, "450 4.4.300 see below", "soft expired"),
+        (OUTLOOK, "550 5.4.310 see below", "hard host_unknown"),
+        (OUTLOOK, "450 4.4.312 see below", "soft dns_failure"),
+        (OUTLOOK, "450 4.4.316 see below", "soft network_error"),
+        (OUTLOOK, "450 4.4.317 see below", "soft network_error"),
+        (OUTLOOK, "450 4.7.321 see below", "blocked tls_failed"),
+        (OUTLOOK, "550 5.7.323 see below", "blocked tls_failed"),
+        (OUTLOOK, "550 5.4.8 see below", "blocked tls_failed"),
+        (GOOGLE, "550 5.7.27 see below", "blocked auth_failure"),
+        (ELSEWHERE, "550 5.7.27 see below", "blocked sender_dns"),
+        (GOOGLE, "421 4.7.29 see below", "blocked tls_required"),
+        (ELSEWHERE, "550 5.7.29 see below", "blocked auth_failure"),
+        (GOOGLE, "550 5.7.30 see below", "blocked auth_failure"),
+        (ELSEWHERE, "550 5.7.30 see below", "blocked tls_required"),
+        (GOOGLE, "550 5.7.32 see below", "blocked auth_failure"),
+        (GOOGLE, "421 4.7.28 see below", "soft rate_limited"),
+        (ELSEWHERE, "550 5.7.28 see below", "blocked spam_block"),
+        (GOOGLE, "550 5.2.1 The user you are trying to contact is receiving mail at a rate", "soft recipient_rate_limited"),
+        (OUTLOOK, "550 5.2.1 Content Filter agent quarantined this message", "blocked spam_content"),
+        (ELSEWHERE, "550 5.2.1 see below", "hard mailbox_disabled"),
+        (YAHOO, "554 5.7.9 see below", "blocked auth_failure"),
+        (ELSEWHERE, "534 5.7.9 see below", "blocked auth_failed"),
+        (YAHOO, "553 5.7.2 [TSS09] All messages will be permanently deferred", "blocked ip_blocked"),
+        (ELSEWHERE, "550 5.7.2 see below", "blocked recipient_refused"),
+        (ELSEWHERE, "552 5.1.1 Recipient overquota", "soft mailbox_full"),
+        (ELSEWHERE, "550 user is over quota (#5.1.1)", "soft mailbox_full"),
+        (ELSEWHERE, "550 5.1.1 see below", "hard user_unknown"),
+    ],
+)  # fmt: skip
+def test_a_number_that_vendors_use_otherwise_is_read_as_they_mean_it(
+    host: str, text: str, expected: str
+) -> None:
+    assert " ".join(judged(text, remote_mta=host)) == expected
+
+
 def test_a_provider_is_known_by_the_recipients_domain_too() -> None:
     found = classify(RecipientReport("a@docomo.ne.jp", parse_reply("550 Unknown user")))
     assert found.rule == "docomo/unknown"
