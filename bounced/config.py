@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NewType, TypeVar
 
 from bounced.mailbox.providers import Authority, Flow, providers
 from bounced.model import NoticeKind, Subscription
-from bounced.policy import Brake, Lists, Policy
+from bounced.policy import Brake, Incidents, Lists, Policy
 from bounced.text import safe
 from bounced.trust import Key
 from bounced.webhooks import Webhook, key_of, wrong_with
@@ -47,6 +47,7 @@ TOP_LEVEL: Final = (
     "mailbox",
     "policy",
     "brake",
+    "incidents",
     "never_suppress",
     "rules",
     "quarantine_copies",
@@ -63,7 +64,7 @@ Seconds = NewType("Seconds", float)
 Positive = NewType("Positive", int)
 Port = NewType("Port", int)
 Cron = NewType("Cron", str)
-Numbers = TypeVar("Numbers", Policy, Brake)
+Numbers = TypeVar("Numbers", Policy, Brake, Incidents)
 Scope = Literal["global", "list"]
 Tls = Literal["implicit", "starttls", "none"]
 Archive = Literal["move", "flag"]
@@ -289,6 +290,7 @@ class Config:
     policy: Policy = field(default_factory=Policy)
     lists: Lists = field(default_factory=Lists)
     brake: Brake = field(default_factory=Brake)
+    incidents: Incidents = field(default_factory=Incidents)
     never_suppress: tuple[str, ...] = ()
     rules: tuple[Path, ...] = ()
     quarantine_copies: Path | None = None
@@ -390,6 +392,7 @@ class _Reading:
         own_policies, lists = self._lists(table)
         policy = self._table(Policy, table.get("policy", {}), "policy")
         brake = self._table(Brake, table.get("brake", {}), "brake")
+        incidents = self._table(Incidents, table.get("incidents", {}), "incidents")
         spared = self._value(table.get("never_suppress", []), tuple[str, ...], "never_suppress")
         rules = self._value(table.get("rules", []), tuple[Path, ...], "rules")
         folders = {
@@ -423,6 +426,7 @@ class _Reading:
                 },
             ),
             brake=self._built(Brake, brake, "brake"),
+            incidents=self._built(Incidents, incidents, "incidents"),
             never_suppress=spared,
             rules=rules,
             **folders,

@@ -364,7 +364,7 @@ class Recorded:
 
     `events` counts new events, `duplicates` letters seen before, `suppressed` and `released`
     addresses whose suppression changed, `held` the addresses that the brake keeps waiting
-    (0 unless the brake holds this run).
+    (0 unless the brake holds this run), `incidents` those that were opened.
     """
 
     events: int = 0
@@ -372,6 +372,7 @@ class Recorded:
     suppressed: int = 0
     released: int = 0
     held: int = 0
+    incidents: int = 0
 
 
 @dataclass(frozen=True, slots=True)

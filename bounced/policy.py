@@ -189,6 +189,53 @@ class Brake:
             raise ValueError(f"window_minutes must be 0 to 10000, not {self.window_minutes!r}")
 
 
+@dataclass(frozen=True, slots=True)
+class Incidents:
+    """When a provider's or a domain's hard bounces are too many at once to be believed.
+
+    More than `floor` addresses in one window of `hours`, and more than `factor` times what is
+    usual there (the mean of the windows in which it answered hard at all, in the last
+    `history_days`). Of the first `young_days` of a ledger nothing is usual, and the brake has to
+    do; a floor of 0 asks for no incidents at all. Raises ValueError.
+    """
+
+    floor: int = 20
+    factor: float = 10.0
+    hours: int = 6
+    history_days: int = 90
+    young_days: int = 7
+
+    def __post_init__(self) -> None:
+        wrong = [
+            f"{name} must be {least} or more, not {getattr(self, name)!r}"
+            for name, least in (("floor", 0), ("factor", 1), ("history_days", 1), ("young_days", 0))
+            if getattr(self, name) < least
+        ]
+        if not 1 <= self.hours <= 24 or 24 % self.hours:
+            wrong.append(f"hours must divide a day (1 to 24), not {self.hours!r}")
+        if wrong:
+            raise ValueError("; ".join(wrong))
+
+    def window(self, at: datetime) -> tuple[datetime, datetime]:
+        """The window that a moment is in: its first instant, and the first one behind it."""
+        begins = at.replace(hour=at.hour - at.hour % self.hours, minute=0, second=0, microsecond=0)
+        return begins, begins + timedelta(hours=self.hours)
+
+    def unusual(self, count: int, usual: float) -> bool:
+        """Whether so many addresses in one window are too many, where so many are usual."""
+        return count > max(self.floor, self.factor * usual)
+
+
+def waits_for_incidents(event: PastEvent) -> bool:
+    """Whether an event is one of those that an incident keeps waiting: a hard bounce."""
+    return (
+        event.kind is Kind.BOUNCE
+        and event.outcome is Outcome.HARD
+        and event.fault not in BLAMELESS
+        and event.reason is not Reason.PROVIDER_SUPPRESSED
+    )
+
+
 def brake_holds(newly: int, known: int, brake: Brake) -> bool:
     """Whether a run that newly suppresses so many of so many known addresses has to wait."""
     return newly > max(brake.floor, brake.share * known)

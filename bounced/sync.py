@@ -130,6 +130,7 @@ class Tally:
     suppressed: int = 0
     released: int = 0
     held: int = 0
+    incidents: int = 0
     run_id: int | None = None
     quarantined: int = 0
     unfiled: int = 0
@@ -140,6 +141,7 @@ class Tally:
         self.duplicates += batch.duplicates
         self.suppressed += batch.suppressed
         self.released += batch.released
+        self.incidents += batch.incidents
         self.held = batch.held or self.held
         if self.held:
             self.suppressed = 0

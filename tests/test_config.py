@@ -19,7 +19,7 @@ from bounced.config import (
     Secret,
 )
 from bounced.model import Reason
-from bounced.policy import Brake, Policy
+from bounced.policy import Brake, Incidents, Policy
 
 EXAMPLE = Path(__file__).parents[1] / "config.example.toml"
 KEY = re.compile(r"^(?:# )?([a-z_]+) = ", re.MULTILINE)
@@ -70,6 +70,7 @@ def test_the_example_explains_every_key_and_no_other() -> None:
         "mailbox": names(MailboxConfig) - {"oauth2"} | set(config.SECRET_KEYS),
         "policy": names(Policy) | {"scope"},
         "brake": names(Brake),
+        "incidents": names(Incidents),
     }
 
 
@@ -103,6 +104,7 @@ def test_every_line_of_the_example_that_is_commented_out_can_be_taken_up(
         assert after.policy == before.policy, "the example must show the default"
     if key in {"share", "floor"}:
         assert after.brake == before.brake, "the example must show the default"
+        assert after.incidents == before.incidents, "the example must show the default"
     assert key in tomllib.loads(text.split("[database]")[0]) or f"\n{key} = " in text
 
 

@@ -99,6 +99,8 @@ def _event(event: EventFacts) -> Iterator[str]:
     from bounced.text import safe
 
     waits = "" if event.counts else "  (does not count: its run is held or discarded)"
+    if event.incident is not None:
+        waits = f"  (does not count: incident {event.incident} waits or was discarded)"
     if not event.trusted:
         waits += f"  (unverified, does not count: {event.trust})"
     elif event.trust is not None:

@@ -73,7 +73,8 @@ def _foretell(
         say(f"{mailbox.name}:")
         return tell(problem)
     _tell(mailbox.name, tally, told, time.monotonic() - began, as_json=as_json)
-    return Exit.PERSON_NEEDED if tally.held or tally.quarantined else Exit.DONE
+    needed = tally.held or tally.quarantined or tally.incidents
+    return Exit.PERSON_NEEDED if needed else Exit.DONE
 
 
 def _tell(name: str, tally: Tally, told: Rehearsed, seconds: float, *, as_json: bool) -> None:
@@ -103,6 +104,8 @@ def _tell(name: str, tally: Tally, told: Rehearsed, seconds: float, *, as_json: 
             f"{name}: the brake would hold the run: it would suppress {len(told.waiting)} "
             "addresses at once (marked ?)."
         )
+    if tally.incidents:
+        say(f"{name}: {tally.incidents} incidents would be opened; see docs/policy.md.")
     if tally.quarantined:
         say(f"{name}: {tally.quarantined} letters could not be read and would go to quarantine.")
     say(f"{name}: nothing was changed.")

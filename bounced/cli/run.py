@@ -172,6 +172,10 @@ def _sync_and_log(
         _log.error("failed", extra=facts, exc_info=told.code is Exit.OUR_MISTAKE)
         return AFTER_REFUSAL if told.code is Exit.CONFIGURATION else 0.0
     _log.info("synced", extra={**name, **figures(tally, time.monotonic() - began)})
+    if tally.incidents:
+        _log.warning(
+            "incidents", extra={**name, "new": tally.incidents, "type": "bounced incidents"}
+        )
     if tally.held:
         _log.warning("held", extra={**name, "run": tally.run_id, "type": "bounced hold list"})
     return None

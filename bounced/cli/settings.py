@@ -82,6 +82,7 @@ def open_ledger(chosen: Config, *, migrate: bool | None = None) -> Ledger:
         chosen.database.url,
         policy=chosen.policy,
         brake=chosen.brake,
+        unusual=chosen.incidents,
         never_suppress=chosen.never_suppress,
         migrate=migrate,
         rules_version=rules_version(chosen.rules) if chosen.rules else None,

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from bounced.ledger.health import Heartbeat
     from bounced.ledger.outbox import OutboxRow
-    from bounced.ledger.rows import HoldRow, MailboxRow
+    from bounced.ledger.rows import HoldRow, IncidentRow, MailboxRow
 
 
 @click.command(short_help="Show how each mailbox is doing.")
@@ -49,6 +49,7 @@ def status(context: click.Context, *, as_json: bool, patience: float, metrics: b
         rows = ledger.mailboxes()
         unsaid = [row for row in outboxes(ledger) if row.dead or row.last_error]
         holds = ledger.holds()
+        incidents = ledger.incidents()
         beats = health.heartbeats(ledger)
         text = metrics_text(ledger) if metrics else ""
     limit = timedelta(minutes=patience)
@@ -63,13 +64,14 @@ def status(context: click.Context, *, as_json: bool, patience: float, metrics: b
         for row in rows:
             click.echo(json_line(asdict(row)))
     else:
-        _show_all(rows, holds, unsaid, silent)
+        _show_all(rows, holds, incidents, unsaid, silent)
     context.exit(Exit.PERSON_NEEDED if late or given_up else Exit.DONE)
 
 
 def _show_all(
     rows: Sequence[MailboxRow],
     holds: Sequence[HoldRow],
+    incidents: Sequence[IncidentRow],
     unsaid: Sequence[OutboxRow],
     silent: Sequence[Heartbeat],
 ) -> None:
@@ -82,6 +84,9 @@ def _show_all(
     if holds:
         waiting = ", ".join(str(held.run_id) for held in holds)
         click.echo(f"The brake holds run {waiting}. Type: bounced hold list")
+    if incidents:
+        names = ", ".join(f"{one.id} ({safe(one.name)})" for one in incidents)
+        click.echo(f"Hard bounces wait for your word on incident {names}. Type: bounced incidents")
     for untold in unsaid:
         click.echo(webhook_line(untold))
     for beat in silent:

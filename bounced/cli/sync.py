@@ -14,6 +14,7 @@ import click
 
 from bounced.cli.failures import Exit, failure, most_urgent, tell
 from bounced.cli.holds import say_how_to_decide
+from bounced.cli.incidents import say_incidents
 from bounced.cli.settings import Settings, config_option, on_a_terminal, open_ledger, say
 from bounced.cli.stopping import Stop
 
@@ -237,6 +238,8 @@ def _sync_and_tell(
             "addresses at once. Their events are recorded; nobody was suppressed."
         )
         say_how_to_decide(tally.run_id)
+    if tally.incidents:
+        say_incidents(mailbox.name, tally.incidents)
     if tally.quarantined:
         where = mailbox.piles.get("quarantine", mailbox.quarantine)
         say(
@@ -244,7 +247,8 @@ def _sync_and_tell(
             f"whole, and {config.quarantine_folder} has a copy of each. "
             "After an upgrade of bounced, type: bounced retry"
         )
-    return Exit.PERSON_NEEDED if tally.held or tally.quarantined else Exit.DONE
+    needed = tally.held or tally.quarantined or tally.incidents
+    return Exit.PERSON_NEEDED if needed else Exit.DONE
 
 
 def figures(tally: Tally, seconds: float) -> dict[str, Any]:
@@ -258,6 +262,7 @@ def figures(tally: Tally, seconds: float) -> dict[str, Any]:
         "suppressed": tally.suppressed,
         "released": tally.released,
         "held": tally.held,
+        "incidents": tally.incidents,
         "quarantined": tally.quarantined,
         "unfiled": tally.unfiled,
         "stopped": tally.stopped,

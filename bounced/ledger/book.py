@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,8 @@ from bounced.ledger import (
     clearance,
     decisions,
     facts,
+    incidents,
+    places,
     reading,
     rehearsal,
     replay,
@@ -22,9 +25,10 @@ from bounced.ledger import (
 )
 from bounced.ledger.engine import Database, chunks
 from bounced.ledger.errors import LedgerError
+from bounced.ledger.incidents import Watch
 from bounced.ledger.tables import address as address_table
 from bounced.ledger.tables import mailbox, newly_suppressed, release, run, sent, subscriber
-from bounced.policy import Brake, Lists, Policy, brake_holds
+from bounced.policy import Brake, Incidents, Lists, Policy, brake_holds
 from bounced.smtp import canonical, folded
 
 if TYPE_CHECKING:
@@ -41,6 +45,7 @@ if TYPE_CHECKING:
         DecisionRow,
         EventRow,
         HoldRow,
+        IncidentRow,
         MailboxRow,
         Replay,
         SuppressedRow,
@@ -81,6 +86,7 @@ class Ledger:
         keys: Callable[[], Sequence[Key]] = tuple,
         subscriptions: Sequence[Subscription] = (),
         lists: Lists | None = None,
+        unusual: Incidents | None = None,
     ) -> Ledger:
         """Connect, and see that the schema fits.
 
@@ -90,7 +96,8 @@ class Ledger:
         `@example.com`) and roles at any domain (`abuse@`). `rules_version` is stored with every
         judgement (None: that of the built-in books). `keys` is asked for the keys of
         tokens when a mailbox is visited first. `subscriptions` are the webhooks to be told;
-        `lists` says whether lists have standings of their own.
+        `lists` says whether lists have standings of their own, `unusual` when an incident is
+        opened.
         """
         database = Database(url)
         policy = policy or Policy()
@@ -101,7 +108,15 @@ class Ledger:
         ledger = cls(
             database,
             judge,
-            visits.Visits(database, judge, brake or Brake(), lease, rules_version, keys),
+            visits.Visits(
+                database,
+                judge,
+                brake or Brake(),
+                lease,
+                rules_version,
+                keys,
+                Watch(unusual or Incidents()),
+            ),
         )
         try:
             ledger.upgraded = schema.prepare(database, migrate=migrate)
@@ -300,6 +315,29 @@ class Ledger:
         occasion = standings.Occasion(at, by)
         with self._database.writing() as connection:
             return decisions.undo(connection, self._judge, number, occasion, note, again=again)
+
+    def incidents(self, *, all_states: bool = False) -> Sequence[IncidentRow]:
+        """The incidents that wait for a person's word (or all of them), oldest first."""
+        with self._database.reading() as connection:
+            return incidents.listed(connection, all_states=all_states)
+
+    def incident_addresses(self, number: int) -> Sequence[str]:
+        """Everybody whose hard bounces are in an incident, in order."""
+        with self._database.reading() as connection:
+            found = incidents.listed(connection, all_states=True)
+            at = [incidents.place_of(asdict(one)) for one in found if one.id == number]
+            return [whose for place in at for whose in places.addresses(connection, place)]
+
+    def decide_incident(
+        self, number: int, *, accept: bool, by: str, at: datetime
+    ) -> tuple[int, int]:
+        """Let the hard bounces of an incident count, or never: suppressions begun and ended.
+
+        Raises LedgerError where it does not wait.
+        """
+        occasion = standings.Occasion(at, by)
+        with self._database.writing() as connection:
+            return incidents.decide(connection, self._judge, number, occasion, accept=accept)
 
     def note_import(self, visit: Visit, *, by: str, at: datetime, subject: str) -> None:
         """Write an import down as a decision, so that it can be taken back."""

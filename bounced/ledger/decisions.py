@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Select, bindparam, delete, func, select, update
 
-from bounced.ledger import standings
+from bounced.ledger import places, standings
 from bounced.ledger.engine import chunks
 from bounced.ledger.errors import LedgerError
+from bounced.ledger.places import Place
 from bounced.ledger.rows import DecisionRow, Undone
 from bounced.ledger.tables import (
     decision,
     event,
+    incident,
     judgement,
     newly_suppressed,
     release,
@@ -80,6 +82,9 @@ def undo(  # noqa: PLR0913 - whose word, about what, and which way
         _put_run(connection, row, again=again)
     if row.what == "reclassify":
         _swap_judgements(connection, number)
+    if row.what == "incident":
+        mine = update(incident).where(incident.c.decision_id == number)
+        connection.execute(mine.values(state=row.run_with if again else row.run_without))
     began = ended = 0
     for some in chunks(_addresses(connection, row)):
         histories = standings.load(connection, some)
@@ -120,6 +125,8 @@ def _in_the_way(connection: Connection, row: Row[Any]) -> str | None:
         later = connection.execute(query).scalar()
         if later is not None:
             return f"Decision {later} judged the same events again; undo that one first"
+    if row.what == "incident" and not _incidents(connection, row):
+        return "It was decided otherwise since"
     if row.run_id is not None:
         state = _state(connection, row.run_id)
         expected = {row.run_with if row.undone_at is None else row.run_without}
@@ -178,8 +185,17 @@ def _addresses(connection: Connection, row: Row[Any]) -> Iterator[str]:
         )
         query = query.where(replaced_judgement.c.decision_id == row.id)
         yield from _ordered(connection, query, event.c.address)
+    elif row.what == "incident":
+        for place in _incidents(connection, row):
+            yield from places.addresses(connection, place)
     elif row.run_id is not None:
         yield from standings.addresses_of_run(connection, row.run_id)
+
+
+def _incidents(connection: Connection, row: Row[Any]) -> list[Place]:
+    columns = (incident.c[name] for name in Place._fields)
+    query = select(*columns).where(incident.c.decision_id == row.id)
+    return [Place(*found) for found in connection.execute(query)]
 
 
 def _ordered(connection: Connection, query: Select[Any], column: Any) -> list[str]:

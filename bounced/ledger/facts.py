@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from bounced import trust
 from bounced.model import Action, EnhancedStatus, Kind, Outcome, RecipientReport, Reply
+from bounced.receivers import receiver_of
 from bounced.smtp import ADDRESS, canonical, folded, parse_reply
 
 if TYPE_CHECKING:
@@ -160,6 +161,7 @@ def event_row(reading: Reading, address: str, ordinal: int, bounce: Bounce) -> d
     """What was reported of one recipient: facts only."""
     recipient = bounce.recipient
     reply = recipient.reply
+    domain = address.rpartition("@")[2]
     return {
         "dedup_key": reading.dedup_key,
         "ordinal": ordinal,
@@ -175,6 +177,8 @@ def event_row(reading: Reading, address: str, ordinal: int, bounce: Bounce) -> d
         "diagnostic": clean(reply.text, DIAGNOSTIC_LIMIT),
         "diagnostic_type": _maybe(recipient.diagnostic_type),
         "remote_mta": _maybe(recipient.remote_mta),
+        "domain": domain,
+        "provider": receiver_of(recipient.remote_mta, domain),
         "occurred_at": reading.received_at,
     }
 

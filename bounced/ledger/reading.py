@@ -24,7 +24,7 @@ from bounced.ledger.rows import (
     TransitionRow,
     UndeterminedRow,
 )
-from bounced.ledger.standings import LEFT_OUT
+from bounced.ledger.standings import LEFT_OUT, load
 from bounced.ledger.tables import (
     address,
     decision,
@@ -228,9 +228,14 @@ def _events(connection: Connection, whose: str, judge: Judge) -> Iterator[EventF
         .where(event.c.address == whose)
         .order_by(event.c.occurred_at, event.c.id)
     )
+    entries = load(connection, [whose])[whose].entries
+    waits = {entry.event.id: entry.incident for entry in entries if entry.waits}
     for row in connection.execute(query).mappings():
         trusted = judge.trusts(row["trust"])
-        yield EventFacts(**{**row, "counts": bool(row["counts"]), "trusted": trusted})
+        incident = waits.get(row["id"])
+        counts = bool(row["counts"]) and incident is None
+        more = {"counts": counts, "trusted": trusted, "incident": incident}
+        yield EventFacts(**{**row, **more})
 
 
 _FACTS = (

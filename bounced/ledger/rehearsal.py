@@ -70,6 +70,7 @@ def _sum(one: Recorded, other: Recorded) -> Recorded:
         one.suppressed + other.suppressed,
         one.released + other.released,
         other.held or one.held,
+        one.incidents + other.incidents,
     )
 
 

@@ -79,7 +79,8 @@ class UndeterminedRow:
 class EventFacts:
     """An event whole: what the server said, what we concluded, and whether it counts.
 
-    `counts` is False while the event's run is held by the brake, and for good once discarded.
+    `counts` is False while the event's run is held by the brake or an `incident` keeps it waiting,
+    and for good once that is discarded.
     `trust` is `verified`, `matched` or `claimed`, None where there was nothing to ask, and
     `trusted` whether that is enough for the policy.
     """
@@ -113,6 +114,7 @@ class EventFacts:
     trust: str | None
     trusted: bool
     list: str = ""
+    incident: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +216,25 @@ class AddressHistory:
     lists: tuple[str, ...] = ()
     spellings: tuple[str, ...] = ()
     on_lists: Mapping[str, Standing] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class IncidentRow:
+    """So many hard bounces at one provider or domain (`scope`) that they wait for a person.
+
+    `state` is `open`, `accepted` or `discarded`; `usual` is how many addresses answered hard there
+    in other windows, `addresses` how many in this one.
+    """
+
+    id: int
+    scope: str
+    name: str
+    begins_at: datetime
+    ends_at: datetime
+    state: str
+    usual: float
+    opened_at: datetime
+    addresses: int
 
 
 @dataclass(frozen=True, slots=True)

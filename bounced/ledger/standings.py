@@ -19,6 +19,7 @@ from bounced.ledger.tables import (
     address,
     decision,
     event,
+    incident,
     judgement,
     list_standing,
     newly_suppressed,
@@ -38,7 +39,7 @@ from bounced.model import (
     Standing,
     Status,
 )
-from bounced.policy import Lists, Policy, about_the_list, standing
+from bounced.policy import Lists, Policy, about_the_list, standing, waits_for_incidents
 from bounced.smtp import folded
 from bounced.trust import ENOUGH
 
@@ -154,6 +155,12 @@ class Entry:
     rules_version: str = ""
     trust: str | None = None
     list: str = ""
+    incident: int | None = None  # one that waits or was discarded, of the time and place
+
+    @property
+    def waits(self) -> bool:
+        """Whether an incident keeps the event from counting."""
+        return self.incident is not None and waits_for_incidents(self.event)
 
 
 @dataclass(slots=True)
@@ -202,13 +209,14 @@ _FAULTS = {str(word): word for word in Fault}
 
 
 def counted(entry: Entry) -> bool:
-    """Events of held and of discarded runs do not count."""
-    return entry.run_state not in LEFT_OUT
+    """Events of held and of discarded runs and incidents do not count."""
+    return entry.run_state not in LEFT_OUT and not entry.waits
 
 
 def load(connection: Connection, addresses: Sequence[str]) -> dict[str, History]:
     """Everything on record of some addresses (at most a chunk of them), four queries in all."""
     histories: dict[str, History] = defaultdict(History)
+    waiting = _Waiting(connection)
     query = (
         select(
             event.c.address,
@@ -225,6 +233,7 @@ def load(connection: Connection, addresses: Sequence[str]) -> dict[str, History]
             judgement.c.rules_version,
             event.c.trust,
             event.c.list,
+            event.c.provider,
         )
         .join(judgement, judgement.c.event_id == event.c.id)
         .join(run, run.c.id == event.c.run_id)
@@ -245,10 +254,13 @@ def load(connection: Connection, addresses: Sequence[str]) -> dict[str, History]
         version,
         trust,
         name,
+        provider,
     ) in connection.execute(query):
         words = _KINDS[kind], _OUTCOMES[outcome], _REASONS[reason], _FAULTS[fault]
         past = PastEvent(number, at, *words, sure, rule)
-        histories[whose].entries.append(Entry(past, run_id, state, version, trust, name))
+        around = waiting.at(at, whose.rpartition("@")[2], provider)
+        entry = Entry(past, run_id, state, version, trust, name, around)
+        histories[whose].entries.append(entry)
     columns = (release.c.address, release.c.at, release.c.by, release.c.note)
     releases = (
         select(*columns)
@@ -263,6 +275,24 @@ def load(connection: Connection, addresses: Sequence[str]) -> dict[str, History]
     ).mappings():
         histories[row["address"]].row = row
     return histories
+
+
+class _Waiting:
+    """The incidents whose events do not count, to be asked for each event."""
+
+    def __init__(self, connection: Connection) -> None:
+        columns = (incident.c[name] for name in ("scope", "name", "begins_at", "ends_at", "id"))
+        query = select(*columns).where(incident.c.state.in_(("open", "discarded")))
+        self._places: dict[tuple[str, str], list[tuple[datetime, datetime, int]]] = {}
+        for scope, name, begins, ends, number in connection.execute(query):
+            self._places.setdefault((scope, name), []).append((begins, ends, number))
+
+    def at(self, at: datetime, domain: str, provider: str | None) -> int | None:
+        if not self._places:
+            return None
+        windows = [*self._places.get(("domain", domain), ())]
+        windows += self._places.get(("provider", provider or ""), ())
+        return next((number for begins, ends, number in windows if begins <= at < ends), None)
 
 
 def settle(
@@ -424,7 +454,7 @@ def conclude_with(
     """Standings as they are if the run counts."""
 
     def with_this(entry: Entry) -> bool:
-        return entry.run_id == run_id or counted(entry)
+        return (entry.run_id == run_id and not entry.waits) or counted(entry)
 
     return {
         whose: judge.conclude(whose, history, with_this, at) for whose, history in histories.items()
@@ -448,7 +478,7 @@ def note_newly_suppressed(  # noqa: PLR0913, PLR0917 - whom, by which run, as fa
         return entry.run_id != run_id and counted(entry)
 
     def with_this(entry: Entry) -> bool:
-        return entry.run_id == run_id or counted(entry)
+        return (entry.run_id == run_id and not entry.waits) or counted(entry)
 
     found = found or conclude_with(judge, histories, run_id, at)
     newly = [

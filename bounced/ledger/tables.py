@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Dialect
 
 # The newest revision in migrations/versions; a test holds the two together.
-HEAD = "0007"
+HEAD = "0008"
 
 VIEW = "suppression"
 
@@ -186,7 +186,32 @@ event = Table(
     Column("trust", Word),
     # the list whose mail bounced, as far as the report or the mailbox tells
     Column("list", Name, nullable=False, server_default=""),
+    # who answered: the recipient's domain, and the provider where it is one of bounced.receivers
+    Column("domain", Name, nullable=False, server_default=""),
+    Column("provider", Word),
     UniqueConstraint("dedup_key", "address"),
+    Index(None, "domain", "occurred_at"),
+    Index(None, "provider", "occurred_at"),
+)
+
+# So many hard bounces at one provider or domain that they wait for a person. Which events belong
+# to one follows from its name and its window.
+incident = Table(
+    "incident",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("scope", Word, nullable=False),
+    Column("name", Name, nullable=False),
+    Column("begins_at", UtcDateTime, nullable=False),
+    Column("ends_at", UtcDateTime, nullable=False),
+    Column("state", Word, nullable=False),
+    Column("usual", Float, nullable=False),  # addresses in a window, when it was opened
+    Column("opened_at", UtcDateTime, nullable=False),
+    Column("run_id", ForeignKey("run.id")),
+    Column("decision_id", ForeignKey("decision.id")),
+    UniqueConstraint("scope", "name", "begins_at"),
+    _among("scope", "provider", "domain"),
+    _among("state", "open", "accepted", "discarded"),
 )
 
 judgement = Table(
@@ -288,7 +313,7 @@ decision = Table(
     Column("what", String, nullable=False),
     Column("subject", Text, nullable=False, server_default=""),  # in words, for people
     Column("note", Text, nullable=False, server_default=""),
-    # a decision about a run: in which state it is without the decision, and with it
+    # a decision about a run or an incident: its state without the decision, and with it
     Column("run_id", ForeignKey("run.id")),
     Column("run_without", String),
     Column("run_with", String),

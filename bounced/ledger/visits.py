@@ -7,12 +7,12 @@ is the mailbox's: whoever took the lease after us has raised it, and our writes 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import bindparam, delete, func, select, update
 
-from bounced.ledger import bulk, facts, outbox, standings
+from bounced.ledger import bulk, facts, incidents, outbox, standings
 from bounced.ledger.engine import chunks
 from bounced.ledger.errors import lease_lost
 from bounced.ledger.tables import (
@@ -26,7 +26,7 @@ from bounced.ledger.tables import (
     sent,
 )
 from bounced.model import INTERRUPTED, STOPPED, Destination, NoticeKind, Recorded, Visit
-from bounced.policy import brake_holds
+from bounced.policy import Incidents, brake_holds
 from bounced.smtp import folded
 from bounced.trust import Trust
 
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Row, RowMapping
 
     from bounced.ledger.engine import Database
+    from bounced.ledger.rows import IncidentRow
     from bounced.model import Bounce, Reading
     from bounced.policy import Brake
     from bounced.trust import Key
@@ -61,6 +62,7 @@ class Visits:
     lease: timedelta
     rules_version: str | None
     keys: Callable[[], Sequence[Key]]
+    watch: incidents.Watch = field(default_factory=lambda: incidents.Watch(Incidents()))
     _keys: Sequence[Key] = ()
     _subscribers: tuple[int, int] = (0, 0)  # (run, how many), counted once a run
 
@@ -141,17 +143,20 @@ class Visits:
     ) -> Recorded:
         """See `bounced.sync.Ledger.record`."""
         row = self._guard(connection, visit)
-        events = duplicates = suppressed = released = held = 0
+        events = duplicates = suppressed = released = held = opened = 0
         for some in chunks(readings, 500):
-            new, again, touched = self._facts(connection, visit, row, some, at)
+            new, again, touched, arisen = self._facts(connection, visit, row, some, at)
+            opened += len(arisen)
+            # before the brake counts, since what waits for an incident suppresses nobody
+            released += self._let_wait(connection, visit, arisen, at)
             events, duplicates = events + new, duplicates + again
             began, ended, held = self._standings(connection, visit, touched, at)
             suppressed, released = suppressed + began, released + ended
         highest = max((reading.uid for reading in readings), default=0)
         self._renew(connection, visit, last_uid=max(row["last_uid"], highest))
         if held:
-            return Recorded(events, duplicates, held=held)
-        return Recorded(events, duplicates, suppressed, released)
+            return Recorded(events, duplicates, held=held, incidents=opened)
+        return Recorded(events, duplicates, suppressed, released, incidents=opened)
 
     def filed(self, connection: Connection, visit: Visit, uids: Iterable[int]) -> None:
         """See `bounced.sync.Ledger.filed`."""
@@ -219,8 +224,11 @@ class Visits:
         row: RowMapping,
         readings: Sequence[Reading],
         at: datetime,
-    ) -> tuple[int, int, list[str]]:
-        """Write messages, events and judgements: new events, duplicates, addresses touched."""
+    ) -> tuple[int, int, list[str], list[IncidentRow]]:
+        """Write messages, events and judgements.
+
+        New events, duplicates, addresses touched and incidents opened.
+        """
         fresh, ids = _write_messages(connection, visit, row, readings, at)
         first_seen = _write_seen(connection, fresh, ids)
         again = [r for r in fresh if first_seen[r.dedup_key] != ids[r.uid]]
@@ -254,7 +262,23 @@ class Visits:
             for one, trust in zip(told, trusts, strict=True)
         ]
         self._write_events(connection, told, rows, at)
-        return len(told), len(again), list(dict.fromkeys(address for _, address, _, _ in told))
+        touched = list(dict.fromkeys(address for _, address, _, _ in told))
+        judged = [{**row, **_judged(one)} for row, one in zip(rows, told, strict=True)]
+        arisen = self.watch.open(connection, judged, standings.Occasion(at, "sync", visit.run_id))
+        return len(told), len(again), touched, arisen
+
+    def _let_wait(
+        self, connection: Connection, visit: Visit, arisen: Sequence[IncidentRow], at: datetime
+    ) -> int:
+        """Take back what the events of new incidents have done so far; suppressions ended."""
+        ended = 0
+        occasion = standings.Occasion(at, "sync", visit.run_id)
+        for one in arisen:
+            place = [incidents.place_of(asdict(one))]
+            ended += incidents.settle(connection, self.judge, occasion, place)[1]
+            said = {"incident": one.id, "name": one.name, "addresses": one.addresses}
+            self._tell(connection, NoticeKind.INCIDENT, visit, at, **said)
+        return ended
 
     def look_up_keys(self) -> None:
         """Ask for the keys of tokens once, before any transaction: a command may have to be run."""
@@ -359,6 +383,11 @@ class Visits:
         arriving = (history for histories in loaded for history in histories.values())
         known = self._subscribers[1] or standings.on_record(connection, arriving)
         return brake_holds(newly, known, self.brake)
+
+
+def _judged(one: Told) -> dict[str, str]:
+    verdict = one[3].verdict
+    return {"outcome": verdict.outcome, "fault": verdict.fault, "reason": verdict.reason}
 
 
 def _claim(one: Told) -> tuple[str, str]:
