@@ -36,6 +36,8 @@ WORDS = {
     "address.status": "hard-bounced",
     "list_standing.status": "hard-bounced",
     "decision.what": "release",
+    "incident.scope": "domain",
+    "incident.state": "open",
 }
 NAMED: dict[str, object] = {
     "problems": "[]",
