@@ -57,7 +57,7 @@ class Settings:
         """
         chosen = self.ledger_config()
         if not create:
-            _refuse_absent(chosen.database.url)
+            refuse_absent(chosen.database.url)
         ledger = open_ledger(chosen, migrate=migrate)
         try:
             yield ledger
@@ -65,7 +65,7 @@ class Settings:
             ledger.close()
 
 
-def _refuse_absent(url: str) -> None:
+def refuse_absent(url: str) -> None:
     from bounced.config import ConfigError
 
     kind, _, name = url.partition(":///")

@@ -26,11 +26,13 @@ from bounced.ledger.rows import (
     Undone,
 )
 from bounced.ledger.selection import Selection
+from bounced.ledger.transfer import Copied, transfer
 
 __all__ = [
     "AddressHistory",
     "Adopted",
     "Clearance",
+    "Copied",
     "DecisionRow",
     "EventFacts",
     "EventRow",
@@ -53,4 +55,5 @@ __all__ = [
     "UndeterminedRow",
     "Undone",
     "adopt",
+    "transfer",
 ]

@@ -29,7 +29,7 @@ from sqlalchemy.dialects.mysql.base import MySQLTypeCompiler
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from sqlalchemy import URL, Connection, Engine, FromClause
+    from sqlalchemy import URL, Connection, Engine, FromClause, Table
     from sqlalchemy.engine.interfaces import DBAPIConnection
     from sqlalchemy.pool import ConnectionPoolEntry
     from sqlalchemy.sql.base import ReadOnlyColumnCollection
@@ -71,6 +71,9 @@ class Dialect:
         """Many texts as a table of one column, `value`, and the one parameter it is made from."""
         raise NotImplementedError
 
+    def number_on(self, connection: Connection, table: Table) -> None:
+        """Let new rows have higher numbers than those written with numbers of their own."""
+
     def passing(self, problem: exc.DBAPIError) -> bool:
         """Whether trying again may help."""
         return isinstance(problem, exc.OperationalError | exc.InterfaceError)
@@ -102,7 +105,7 @@ class Sqlite(Dialect):
 
 
 class Postgresql(Dialect):
-    """A writing transaction takes one advisory lock."""
+    """A writing transaction takes one advisory lock, of its schema."""
 
     name = "postgresql"
     example = "postgresql://user:password@host/name"
@@ -112,7 +115,7 @@ class Postgresql(Dialect):
     options: ClassVar = {"pool_pre_ping": True}
     connecting: ClassVar = {"connect_timeout": 10}
     # any number, as long as all versions of this program take the same one
-    writers: Final = 0x626F756E636564
+    writers: Final = 0x626F756E
 
     @contextmanager
     def turn(self, connection: Connection) -> Iterator[None]:
@@ -120,8 +123,15 @@ class Postgresql(Dialect):
             connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{PATIENCE_SECONDS}s'")
             if connection.get_execution_options().get("bounced_hasty", False):
                 connection.exec_driver_sql("SET LOCAL synchronous_commit = off")
-            connection.execute(select(func.pg_advisory_xact_lock(self.writers)))
+            schema = func.hashtext(func.current_schema())
+            connection.execute(select(func.pg_advisory_xact_lock(self.writers, schema)))
             yield
+
+    def number_on(self, connection: Connection, table: Table) -> None:
+        if table.autoincrement_column is not None:
+            sequence = func.pg_get_serial_sequence(table.name, table.autoincrement_column.name)
+            highest = select(func.max(table.autoincrement_column)).scalar_subquery()
+            connection.execute(select(func.setval(sequence, highest)))
 
     def texts(self, values: Sequence[str]) -> tuple[FromClause, dict[str, object]]:
         kind: Any = ARRAY(String)

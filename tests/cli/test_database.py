@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import stat
 from contextlib import closing
 from typing import TYPE_CHECKING
 
@@ -49,3 +50,30 @@ def test_status_of_an_empty_ledger_says_what_to_type(bounced: Bounced) -> None:
     bounced("db", "upgrade", "--db", "new.db")
     output = bounced("status", "--db", "new.db").output
     assert output == "No mailbox has been emptied yet. Type: bounced sync\n"
+
+
+def test_a_copy_says_what_it_holds_and_how_to_go_on(bounced: Bounced, database: Path) -> None:
+    told = bounced("db", "copy", str(database), "copy.db")
+    assert told.exit_code == 0
+    assert "both are alike" in told.stdout
+    assert "name it in the configuration" in told.stdout
+    before = bounced("suppressed", "--db", str(database)).output
+    assert bounced("suppressed", "--db", "copy.db").output == before
+    assert stat.S_IMODE((bounced.folder / "copy.db").stat().st_mode) == 0o600
+
+
+def test_a_copy_into_a_ledger_is_refused_and_changes_nothing(
+    bounced: Bounced, database: Path
+) -> None:
+    assert bounced("db", "copy", str(database), "copy.db").exit_code == 0
+    again = bounced("db", "copy", str(database), "copy.db")
+    assert again.exit_code == 2
+    assert "is not empty" in again.stderr
+    assert "Name an empty database" in again.stderr
+
+
+def test_a_copy_of_nothing_is_refused(bounced: Bounced) -> None:
+    told = bounced("db", "copy", "nowhere.db", "copy.db")
+    assert told.exit_code == 2
+    assert "there is no database" in told.stderr
+    assert not (bounced.folder / "copy.db").exists()
