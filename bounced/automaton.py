@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import importlib
 import re
-from functools import cache, cached_property
+from functools import cache, cached_property, lru_cache
+from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
@@ -65,8 +66,12 @@ _FLAGS: Final = re.IGNORECASE | re.MULTILINE
 _Needed = tuple[str, int, int]
 # Beginnings farther away are searched for, not tried one by one.
 _FARTHEST: Final = 8
+# Subjects and lines of boilerplate are asked about more than once, and come with every mail.
+_SHORT: Final = 200
+_REMEMBERED: Final = 256
 # With so many places to try, the one pattern is as quick.
 _MOST_PLACES: Final = 200
+_MOST_SOUGHT: Final = 4
 
 
 class Alternatives:
@@ -91,6 +96,7 @@ class Alternatives:
                 needing.setdefault(letters, []).append((number, least, most))
         self._needing: Final = tuple(needing.values())
         self._automaton: Final = Automaton(needing)
+        self._remembered: Final = lru_cache(_REMEMBERED)(self._search)
 
     @cached_property
     def whole(self) -> re.Pattern[str]:
@@ -99,6 +105,9 @@ class Alternatives:
 
     def search(self, text: str) -> re.Match[str] | None:
         """The first match."""
+        return self._remembered(text) if len(text) <= _SHORT else self._search(text)
+
+    def _search(self, text: str) -> re.Match[str] | None:
         low = _lowered(text)
         if low is None:
             return self.whole.search(text)
@@ -118,15 +127,19 @@ class Alternatives:
     def fullmatch(self, text: str) -> re.Match[str] | None:
         return self.whole.fullmatch(text)
 
-    def at_lines(self, text: str) -> Iterator[re.Match[str]]:
-        """Every match, from top to bottom, of alternatives that begin where a line begins."""
+    def lines(self, text: str) -> Iterator[int]:
+        """Where each line begins, from top to bottom, that begins with an alternative."""
         assert self._anchored  # noqa: S101 - a mistake of ours
         low = _lowered(text)
         if low is None or self._always:
-            return self.whole.finditer(text)
-        hits = self._automaton.find(low)
-        lines = {text.rfind("\n", 0, begin) + 1 for _, begin, _ in hits}
-        return _apart(self.whole.match(text, line) for line in sorted(lines))
+            return (found.start() for found in self.whole.finditer(text))
+        likely = {
+            (text.rfind("\n", 0, begin) + 1, number)
+            for letters, begin, _ in self._automaton.find(low)
+            for number, _, _ in self._needing[letters]
+        }
+        found = (at for at, number in sorted(likely) if self._pattern(number).match(text, at))
+        return (at for at, _ in groupby(found))
 
     def standing(self, text: str) -> set[int]:
         """The alternatives (by their place in the list) that can match somewhere in the text."""
@@ -147,7 +160,7 @@ class Alternatives:
                     sought.add(number)
                 else:
                     places.update((begin - back, number) for back in range(least, most + 1))
-        if len(places) > _MOST_PLACES or len(sought) > 1:
+        if len(places) > _MOST_PLACES or len(sought) > _MOST_SOUGHT:
             return self.whole.search(text)
         tried = (
             (start, number, self._pattern(number).match(text, start))
@@ -166,15 +179,6 @@ class Alternatives:
             source = f"{self._begins}(?:{self._entries[number]})"
             self._compiled[number] = re.compile(source, _FLAGS)
         return self._compiled[number]
-
-
-def _apart(matches: Iterable[re.Match[str] | None]) -> Iterator[re.Match[str]]:
-    """The matches, without those that begin inside the one before."""
-    end = 0
-    for match in matches:
-        if match is not None and match.start() >= end:
-            yield match
-            end = match.end()
 
 
 def _lowered(text: str) -> str | None:

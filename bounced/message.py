@@ -289,7 +289,10 @@ _FIELDS = re.compile(r"^([!-9;-~]{1,100})[ \t]*:[ \t]*([^\n]*(?:\n[ \t][^\n]*)*)
 def _headers(block: bytes) -> Headers:
     """Fields in order, names in lower case, values unfolded, raw bytes as latin-1."""
     text = block[:MAX_HEADER_BLOCK].decode("latin-1")
-    fields = (found.groups() for found in islice(_FIELDS.finditer(text), MAX_HEADERS))
+    if len(text) < 3 * MAX_HEADERS:  # too short for too many
+        fields = _FIELDS.findall(text)
+    else:
+        fields = [found.groups() for found in islice(_FIELDS.finditer(text), MAX_HEADERS)]
     return tuple(
         [
             (name.lower(), _unfolded(value) if "\n" in value else value[:MAX_HEADER].strip())
@@ -306,9 +309,13 @@ def _header_problems(block: bytes, headers: Headers) -> list[str]:
     problems = []
     if len(block) > MAX_HEADER_BLOCK or len(headers) >= MAX_HEADERS:
         problems.append("headers over the limit")
-    if sum(name == "content-type" for name, _ in headers) > 1:
+    if block.lower().count(b"content-type") > 1 and _several(headers):
         problems.append("ambiguous: several Content-Type headers")
     return problems
+
+
+def _several(headers: Headers) -> bool:
+    return [name for name, _ in headers].count("content-type") > 1
 
 
 _COMMENT = re.compile(r"\([^()]{0,200}\)")

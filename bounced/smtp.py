@@ -26,12 +26,14 @@ _STATUS = re.compile(
 )
 _CODE = r"[2-5][0-5]\d|4[6-9]\d|5[6-9]\d"
 # A code in its own place: where a reply begins.
+_BEHIND_CODE = r"(?=[\s\-#(:;,)\]<'\"]|$)(?!\.\d)"
+_CODE_FIRST = re.compile(rf"({_CODE}){_BEHIND_CODE}")
 _REPLY_START = re.compile(
     r"(?:^|<<<\s*|\bsaid:?\s*|\bsmtp\s*;\s*|\[SMTP error\]\s*|\berror:?\s+"
     r"|\bresponse\w*(?:\s+was)?:?\s+|>:\s*|\]:\s*|:\s+|(?<!size)[：'\"“(\[{=>]\s*"
     r"|\s#(?=\d{3}[ \-]+#?[245]\.\d)"
     r"|\berror\s+(?:code\s+)?|\bcode\s*:?\s*)"
-    rf"({_CODE})(?=[\s\-#(:;,)\]<'\"]|$)(?!\.\d)",
+    rf"({_CODE}){_BEHIND_CODE}",
     re.IGNORECASE,
 )
 # Anywhere else only where an enhanced status or a server's words follow it.
@@ -94,6 +96,8 @@ def find_code(text: str) -> tuple[int, int] | None:
     text = _half_width(text)
     if not _LIKE_CODE.search(text):
         return None
+    if found := _CODE_FIRST.match(text):
+        return int(found[1]), 0
     found = _REPLY_START.search(text) or _FREE_CODE.search(text)
     return (int(found[1]), found.start(1)) if found else None
 
@@ -263,6 +267,8 @@ def verp_recipient(address: str) -> str | None:
 
     None where none is named, or where it is not certain where the recipient's name begins.
     """
+    if "=" not in address:
+        return None
     way = unwrapped(address).rpartition("@")[0][:320]
     before, sympa, after = way.partition("==a==")  # `bounce+user==a==host==list`
     if sympa:

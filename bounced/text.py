@@ -12,6 +12,7 @@ import contextlib
 import html
 import itertools
 import re
+from functools import lru_cache
 from typing import Final
 
 # What a decoded text part may hold; the rest is cut.
@@ -78,7 +79,7 @@ def decode_charset(data: bytes, charset: str | None) -> str:
     """Bytes to text by the declared charset, else by what the bytes look like. Never raises."""
     data = data[:MAX_TEXT].removeprefix(b"\xef\xbb\xbf")
     declared = _CODECS.get((charset or "").strip().strip("\"'").lower(), _WESTERN)
-    if b"\x1b$" in data or b"\x1b(" in data:
+    if b"\x1b" in data and (b"\x1b$" in data or b"\x1b(" in data):
         declared = declared if declared.startswith("iso2022") else "iso2022_jp_ext"
     # Western bytes are never UTF-8 by chance, and East Asian ones are all possible as Western
     likely = ("utf-8",) if declared == _WESTERN else (declared, "utf-8")
@@ -148,12 +149,17 @@ def _share(text: str, codec: str) -> float:
 
 def decode_transfer(data: bytes, encoding: str) -> bytes:
     """Undo a content transfer encoding (RFC 2045, 6), tolerant of damage, bounded in size."""
-    encoding = re.split(r"[\s;(]", encoding.strip(" \t\"'").lower(), maxsplit=1)[0].strip("\"'")
+    encoding = _encoding_of(encoding[:100])
     if encoding == "base64":
         return _base64(data[: MAX_TEXT * 2])
     if encoding == "quoted-printable":
         return binascii.a2b_qp(_PADDED_BREAK.sub(b"=\n", data[: MAX_TEXT * 3]))
     return _undeclared(data[:MAX_TEXT])
+
+
+@lru_cache(256)
+def _encoding_of(value: str) -> str:
+    return re.split(r"[\s;(]", value.strip(" \t\"'").lower(), maxsplit=1)[0].strip("\"'")
 
 
 _ONLY_BASE64 = re.compile(rb"(?:[A-Za-z0-9+/]{40,76}\r?\n){1,2000}+[A-Za-z0-9+/]{0,76}={0,2}")

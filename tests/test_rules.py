@@ -429,11 +429,35 @@ def test_the_index_finds_what_the_plain_loops_find() -> None:
         for text in (*rule.examples, *rule.counterexamples):
             spelt = words(text)
             heard = index.heard(spelt)
-            says = [one for one in RULES if any(said_.in_words(spelt) for said_ in one.says)]
+            says = {one for one in RULES if any(said_.in_words(spelt) for said_ in one.says)}
             unless = {one for one in RULES if any(said_.in_words(spelt) for said_ in one.unless)}
             contra = any(said_.in_words(spelt) for said_ in contraindications())
             assert heard == plain.heard(spelt)
-            assert heard == Heard(tuple(says), frozenset(unless), contra, speaks_elsewhere(spelt))
+            assert {*index.in_order(heard.speaking)} == says
+            assert {*index.in_order(heard.excepted)} == unless
+            assert heard.contraindicated is contra
+            assert heard.elsewhere is speaks_elsewhere(spelt)
+
+
+def test_the_index_leaves_the_rules_that_the_plain_question_leaves() -> None:
+    index = RuleIndex(RULES)
+    nothing = Heard(0, 0, contraindicated=False, elsewhere=False)
+    for code, status, command, host in (
+        (550, EnhancedStatus(5, 1, 1), "RCPT", "mx1.mail.icloud.com"),
+        (452, None, "DATA", "gmail-smtp-in.l.google.com"),
+        (None, EnhancedStatus(4, 2, 2), None, "qq.com"),
+        (None, None, None, ""),
+    ):
+        left = index.candidates(nothing, code=code, status=status, command=command, hosts=[host])
+        assert list(left) == [
+            rule
+            for rule in RULES
+            if not rule.says
+            and rule.fits_code(code)
+            and rule.fits_status(status)
+            and (not rule.command or command in rule.command)
+            and (not rule.provider or any(f".{host}".endswith(f".{d}") for d in rule.provider))
+        ]
 
 
 def test_an_index_is_made_once_for_each_rulebook() -> None:

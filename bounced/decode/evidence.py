@@ -7,6 +7,7 @@ forwards or quotes a bounce writes from an address of their own, with a subject 
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from bounced.decode.words import pattern
@@ -25,6 +26,11 @@ _ADDRESS_AT: Final = re.compile(r"\S@\S")
 def daemon_sender(message: Message) -> bool:
     """Whether a mail system signs it."""
     sender = message.header("from") or message.header("sender")
+    return _daemon(sender) if len(sender) <= 200 else _daemon.__wrapped__(sender)
+
+
+@lru_cache(1_024)
+def _daemon(sender: str) -> bool:
     address = next(iter(ADDRESS.findall(sender)), "")
     name = sender.replace(address, "").strip(" \"'<>()")
     if not address or pattern("daemon").search(address):

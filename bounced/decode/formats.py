@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,7 +41,23 @@ def recognise(message: Message, notice: str) -> Format | None:
 
 
 def _headed(form: Format, message: Message) -> bool:
-    return all(pattern.search(message.header(name)) for name, pattern in form.when)
+    return all(form.name in _known(name, message.header(name)) for name, _ in form.when)
+
+
+def _known(header: str, value: str) -> frozenset[str]:
+    # a sender or the name of a program is short, and seen with every mail
+    return (_known_by if len(value) <= 200 else _known_by.__wrapped__)(header, value)
+
+
+@lru_cache(1_024)
+def _known_by(header: str, value: str) -> frozenset[str]:
+    """The dialects whose pattern for that header fits its value."""
+    return frozenset(
+        form.name
+        for form in formats()
+        for name, pattern in form.when
+        if name == header and pattern.search(value)
+    )
 
 
 @cache

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
@@ -222,7 +223,7 @@ def _line_starts(lines: list[str]) -> Iterator[_Place]:
         elif speaking:
             continue  # the folded rest of what was said of an address above
         found = _line_start(line)
-        origin = _PARENTHESIS.match(line) if found is None else None
+        origin = _PARENTHESIS.match(line) if found is None and "@" in line else None
         if origin and not named:
             yield _Place(origin["address"], number, standin=_program(lines[number - 1]))
         named = found is not None
@@ -247,8 +248,11 @@ def _in_company(before: str) -> bool:
 
 
 def _line_start(line: str) -> re.Match[str] | None:
-    if "@" not in line:
-        return None
+    return _begun(line) if "@" in line else None
+
+
+@lru_cache(512)
+def _begun(line: str) -> re.Match[str] | None:
     found = _LINE_START.match(line)
     if found is None or not (_AFTER.match(found["after"]) or _SET_OFF.match(line)):
         return None
@@ -281,6 +285,8 @@ def _place(found: re.Match[str], number: int) -> _Place:
 def _commands(lines: list[str]) -> Iterator[_Place]:
     """`>>> RCPT TO:<a@example.com>` and the answers that repeat the address."""
     for number, line in enumerate(lines):
+        if "@" not in line:
+            continue
         found = _COMMAND_LINE.search(line) or _TRANSCRIPT.match(line)
         if found and not re.search(r"mail from|sender", line, re.IGNORECASE):
             tail = line if _TRANSCRIPT.match(line) or find_code(line) else ""
@@ -347,7 +353,7 @@ def _gather(lines: list[str], places: list[_Place]) -> None:
             if label_only:
                 label_only = False
                 continue
-            original = _PARENTHESIS.match(line)
+            original = _PARENTHESIS.match(line) if "@" in line else None
             if original:
                 place.original = place.original or original["address"]
                 continue

@@ -41,7 +41,7 @@ def cut(text: str) -> tuple[str, str]:
     list of fields that the notice sets apart by indenting it, to go on at the margin behind it.
     """
     starts = (
-        next((at for at in map(_start, border.at_lines(text)) if _divides(text, at)), len(text))
+        next((at for at in border.lines(text) if _divides(text, at)), len(text))
         for border in (
             pattern("border", begins=_RULED),
             pattern("returned_header", begins=_INDENTED),
@@ -49,10 +49,6 @@ def cut(text: str) -> tuple[str, str]:
     )
     at = min(starts)
     return text[:at], text[at:]
-
-
-def _start(found: re.Match[str]) -> int:
-    return found.start()
 
 
 # the rest of an indented paragraph, and then a line at the margin

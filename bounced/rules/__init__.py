@@ -44,7 +44,7 @@ from bounced.rules.books import (
 )
 from bounced.rules.folding import evidence_in, fold
 from bounced.rules.index import index_of
-from bounced.smtp import ADDRESS, parse_reply
+from bounced.smtp import ADDRESS, is_address, parse_reply
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -287,8 +287,14 @@ def _ranked(
 
 
 def _fitting(index: RuleIndex, evidence: _Evidence) -> Iterator[tuple[Rule, _Evidence]]:
-    codes = (evidence.code, evidence.status, evidence.command)
-    for rule in index.candidates(evidence.heard, *codes):
+    candidates = index.candidates(
+        evidence.heard,
+        code=evidence.code,
+        status=evidence.status,
+        command=evidence.command,
+        hosts=evidence.hosts,
+    )
+    for rule in candidates:
         if _fits(rule, evidence):
             yield rule, evidence
 
@@ -342,21 +348,28 @@ def _said_of_another(evidence: _Evidence) -> bool:
     is a mailbox of the same domain, or one whose name is the same or a part of the same.
     """
     text = evidence.text
+    if "@" not in text or _names(text, evidence.recipient.address):
+        return False
     own = [
         one.casefold().rpartition("@")
         for one in (evidence.recipient.address, evidence.recipient.original_address)
         if one and "@" in one
     ]
-    first = ADDRESS.search(text) if own and "@" in text else None
+    first = ADDRESS.search(text) if own else None
     if first is None or _CONTACT.search(text, max(0, first.start() - 16), first.start()):
         return False
     named = [one.casefold().rpartition("@") for one in ADDRESS.findall(text)]
     return not any(
         _NOBODY.match(local)
         or any(mine in local or local in mine for mine, _, _ in own)
-        or any(_within(domain, (host,)) or _within(host, (domain,)) for _, _, host in own)
+        or any(_within(domain, host) or _within(host, domain) for _, _, host in own)
         for local, _, domain in named
     )
+
+
+def _names(text: str, address: str) -> bool:
+    """Whether the recipient stands in a reply as servers write it: what is searched for first."""
+    return f"<{address}>" in text and '"' not in text and is_address(address)
 
 
 def _stage(text: str) -> str | None:
@@ -371,14 +384,11 @@ def _host(name: str) -> str:
 
 
 def _fits(rule: Rule, evidence: _Evidence) -> bool:
-    if rule.outcome is Outcome.HARD and not _may_be_hard(rule, evidence):
-        return False
+    """Whether a rule that the index found fits in what the index does not know."""
     return (
-        rule.fits_codes(evidence.code, evidence.status, evidence.command)
-        and (not rule.provider or any(_within(host, rule.provider) for host in evidence.hosts))
-        and rule not in evidence.heard.excepted
-        and (not rule.mentions or any(name in evidence.said for name in rule.mentions))
+        (not rule.mentions or any(name in evidence.said for name in rule.mentions))
         and (rule.pattern is None or rule.pattern.search(evidence.words) is not None)
+        and (rule.outcome is not Outcome.HARD or _may_be_hard(rule, evidence))
     )
 
 
@@ -405,8 +415,8 @@ def _may_be_hard(rule: Rule, evidence: _Evidence) -> bool:
     )
 
 
-def _within(host: str, domains: tuple[str, ...]) -> bool:
-    return any(host == domain or host.endswith(f".{domain}") for domain in domains)
+def _within(host: str, domain: str) -> bool:
+    return host == domain or host.endswith(f".{domain}")
 
 
 def _verdict(rule: Rule, evidence: _Evidence) -> Verdict:

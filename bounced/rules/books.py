@@ -152,17 +152,14 @@ class Rule:
     examples: tuple[str, ...] = ()
     counterexamples: tuple[str, ...] = ()
 
-    def fits_codes(
-        self, code: int | None, status: EnhancedStatus | None, command: str | None
-    ) -> bool:
-        """Whether `code`, `status` and `command` of the rule leave room for those of a reply."""
-        return (
-            (not self.code or any(code in codes for codes in self.code))
-            and (not self.command or command in self.command)
-            and (
-                not self.status
-                or (status is not None and any(fixed.fits(status) for fixed in self.status))
-            )
+    def fits_code(self, code: int | None) -> bool:
+        """Whether the rule's `code` leaves room for a reply's code."""
+        return not self.code or (code is not None and any(code in codes for codes in self.code))
+
+    def fits_status(self, status: EnhancedStatus | None) -> bool:
+        """Whether the rule's `status` leaves room for an enhanced status."""
+        return not self.status or (
+            status is not None and any(fixed.fits(status) for fixed in self.status)
         )
 
     @property

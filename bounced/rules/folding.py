@@ -18,7 +18,7 @@ from bounced.rules.spelling import corrected
 from bounced.text import decode_charset
 
 if TYPE_CHECKING:
-    from collections.abc import Container
+    from collections.abc import Collection, Container
 
 # A reply is a line or two; whatever is longer is a page that quotes one near its beginning.
 LIMIT: Final = 8_000
@@ -66,8 +66,9 @@ _ID = re.compile(
     r"(?<![0-9a-z])(?:[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
     r"|(?=[a-f]*\d)[0-9a-f]{10,}|(?=(?:[a-z]*\d){4})[0-9a-z]{14,})(?![0-9a-z])"
 )
+_LETTER_BEHIND_DOT = re.compile(r"\.[a-z]")
 _CONTINUED = re.compile(
-    r"(?<!\S)[245]\d\d-(?=\D|\d\.\d{1,3}\.\d{1,3} )(?:[245]\.\d{1,3}\.\d{1,3}(?=\s|$))?"
+    r"[245](?<!\S[245])\d\d-(?=\D|\d\.\d{1,3}\.\d{1,3} )(?:[245]\.\d{1,3}\.\d{1,3}(?=\s|$))?"
 )
 
 # Endings that no English sentence runs into ("denied.com" is never "denied. Com…").
@@ -95,8 +96,9 @@ _NOT: Final = re.compile(
 )
 _DOES_NOT: Final = re.compile(r"\b(?:dosn'?t|dose ?n['o]t|dos not)\b")
 _CANNOT: Final = re.compile(r"\bcan(?:not|'t)\b")
-_DOT: Final = re.compile(r"(?<!\d)\.|\.(?!\d)")
+_DOT: Final = re.compile(r"\.(?:(?<!\d\.)|(?!\d))")
 _MARKS: Final = re.compile(r"[^\w.@]+|_+")
+_ASCII_MARKS: Final = {at: " " for at in range(128) if _MARKS.match(chr(at))}
 _PREAMBLE: Final = re.compile(
     r"^(?!(?: [245]\d\d)?(?: [245]\.\d+\.\d+)? sender (?:verif|address|call))"
     rf".{{0,400}}?(?: said| says| replied| responded| answered"
@@ -104,6 +106,10 @@ _PREAMBLE: Final = re.compile(
     rf"| host {IP} (?:said|refused to talk to me) "
     rf"| unknown address error (?=[245](?:\d\d|\.\d\.\d+) )"
 )
+_SIGNS_OF_PREAMBLE: Final = (
+    " said", " says", " replied", " responded", " answered", " after ", " host ",
+    " unknown address",
+)  # fmt: skip
 # What a filter on the way appends to every mail, the notice among them.
 _SCANNED: Final = re.compile(
     r" (?:this|the) (?:email|mail|message)(?: and any attachments)?[a-z ]{0,60}? been"
@@ -128,26 +134,31 @@ def fold(text: str) -> str:
     text = text[:LIMIT]
     if "\\" in text:
         text = _OCTAL.sub(_unescaped, text)
+    text = text.replace("`", "'").lower() if text.isascii() else _plain_letters(text)
+    if "&" in text and ";" in text:
+        text = html.unescape(text)
+    return " ".join(text.split())
+
+
+def _plain_letters(text: str) -> str:
     text = unicodedata.normalize("NFKC", text.translate(_LETTERS)).casefold()
     if not text.isascii():
         text = text.translate(_LETTERS)
         text = unicodedata.normalize("NFC", _ACCENTS.sub("", unicodedata.normalize("NFD", text)))
-    if "&" in text and ";" in text:
-        text = html.unescape(text)
-    return " ".join(text.split())
+    return text
 
 
 def _unescaped(octal: re.Match[str]) -> str:
     return decode_charset(bytes(int(byte, 8) for byte in octal[0].split("\\")[1:]), None)
 
 
-def mask(folded: str, *, names: Container[str] = (), vocabulary: Container[str] = ()) -> str:
+def mask(folded: str, *, names: Collection[str] = (), vocabulary: Container[str] = ()) -> str:
     """Take out what is only a name: links, addresses, hosts, ids, and the words in `names`.
 
     `vocabulary` holds the words that phrases are made of: a dotted pair such as `denied.in` is
     taken for the end of a sentence when the phrases know its first word.
     """
-    text = _CONTINUED.sub(" ", folded)
+    text = _CONTINUED.sub(" ", folded) if "-" in folded else folded
     if "<" in text:
         text = _TAG.sub(" ", text)
     if "://" in text or "www." in text or "mailto:" in text:
@@ -156,15 +167,19 @@ def mask(folded: str, *, names: Container[str] = (), vocabulary: Container[str] 
         text = _ADDRESS.sub(" ", text)
     if "<" in text:
         text = _BRACKETED.sub(" ", text)
-    text = _IPV4.sub(f" {IP} ", text)
+    if text.count(".") > 2:
+        text = _IPV4.sub(f" {IP} ", text)
     if text.count(":") > 2:
         text = _IPV6.sub(f" {IP} ", text)
-    if "." in text:
+    if _LETTER_BEHIND_DOT.search(text):
         text = _HOST.sub(lambda host: _without_host(host[0], vocabulary), text)
     text = _ID.sub(" ", text)
-    if names:
-        text = " ".join(word for word in text.split() if word.strip("\"'()[],;:.") not in names)
-    return text
+    if not names:
+        return text
+    kept = text.split()
+    if any(name in text for name in names):
+        kept = [word for word in kept if word.strip("\"'()[],;:.") not in names]
+    return " ".join(kept)
 
 
 def _without_host(host: str, vocabulary: Container[str]) -> str:
@@ -182,20 +197,25 @@ def _without_host(host: str, vocabulary: Container[str]) -> str:
 def spell(text: str) -> str:
     """Folded text with its marks gone and its negations written out: how phrases are compared."""
     if "'t" in text or "nt" in text or "not" in text:
-        text = _CANNOT.sub("can not", _NOT.sub(r"\1 not", text)).replace("won't", "will not")
-        text = _DOES_NOT.sub("does not", text)
-    text = _MARKS.sub(" ", _DOT.sub(" ", text.replace("e-mail", "email")))
+        text = _NOT.sub(r"\1 not", text)
+        text = _CANNOT.sub("can not", text).replace("won't", "will not")
+        if "dos" in text:
+            text = _DOES_NOT.sub("does not", text)
+    text = text.replace("e-mail", "email")
     if text.isascii():
-        return f" {' '.join(text.split())} "
+        return f" {' '.join(_DOT.sub(' ', text).translate(_ASCII_MARKS).split())} "
+    text = _MARKS.sub(" ", _DOT.sub(" ", text))
     return _INNER_SPACE.sub("", f" {' '.join(_BORDER.sub(' ', text).split())} ")
 
 
-def words(text: str, *, names: Container[str] = (), vocabulary: Container[str] = ()) -> str:
+def words(text: str, *, names: Collection[str] = (), vocabulary: Container[str] = ()) -> str:
     """The evidence in a reply: folded, names masked, marks gone, a space at either end."""
     return evidence_in(fold(text), names=names, vocabulary=vocabulary)
 
 
-def evidence_in(folded: str, *, names: Container[str] = (), vocabulary: Container[str] = ()) -> str:
+def evidence_in(
+    folded: str, *, names: Collection[str] = (), vocabulary: Container[str] = ()
+) -> str:
     """As `words`, of a text that `fold` has folded already."""
     spelt = spell(mask(folded, names=names, vocabulary=vocabulary))
     return _quoting(corrected(spelt, vocabulary))
@@ -211,4 +231,8 @@ def _quoting(spelt: str) -> str:
     """
     if "scanned" in spelt or "checked" in spelt:
         spelt = _SCANNED.sub(" ", spelt)
-    return _EXPIRED.sub(f" {EXPIRED} ", _PREAMBLE.sub(" ", spelt, count=1))
+    if any(sign in spelt for sign in _SIGNS_OF_PREAMBLE):
+        spelt = _PREAMBLE.sub(" ", spelt, count=1)
+    if "timeout exceeded" in spelt or "try again" in spelt:
+        spelt = _EXPIRED.sub(f" {EXPIRED} ", spelt)
+    return spelt

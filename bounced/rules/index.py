@@ -1,4 +1,8 @@
-"""Which rules say something that stands in a text, without trying every phrase of every rule."""
+"""Which rules can fit a reply, without trying every phrase and every code of every rule.
+
+Sets of rules are bits of one number here, the first rule of the books the lowest: what each kind
+of narrowing leaves is worked out by itself, remembered, and put together by `&`.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +15,7 @@ from bounced.automaton import Automaton
 from bounced.rules.books import contraindications, speaks_elsewhere
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterable
+    from collections.abc import Callable, Hashable, Iterable, Iterator
 
     from bounced.model import EnhancedStatus
     from bounced.rules.books import Phrase, Rule
@@ -29,26 +33,29 @@ class PhraseIndex(Generic[Owner]):
     """
 
     def __init__(self, phrases: Iterable[tuple[Owner, Phrase]], *, plain: bool = False) -> None:
-        whole: defaultdict[str, list[Owner]] = defaultdict(list)
-        begun: defaultdict[str, list[tuple[Owner, Phrase]]] = defaultdict(list)
+        numbers: dict[str, int] = {}
+        whole: defaultdict[int, list[Owner]] = defaultdict(list)
+        begun: defaultdict[int, list[tuple[Owner, Phrase, frozenset[int]]]] = defaultdict(list)
         for owner, phrase in phrases:
-            first, *rest = phrase.pieces
-            if rest:
-                begun[first].append((owner, phrase))
+            pieces = [numbers.setdefault(piece, len(numbers)) for piece in phrase.pieces]
+            if len(pieces) == 1:
+                whole[pieces[0]].append(owner)
             else:
-                whole[first].append(owner)
-        pieces = list(dict.fromkeys((*whole, *begun)))
-        self._whole: Final = [tuple(whole.get(piece, ())) for piece in pieces]
-        self._begun: Final = [tuple(begun.get(piece, ())) for piece in pieces]
-        self._automaton: Final = Automaton(pieces, plain=plain)
+                # by its last piece: what phrases begin with (`user`, `message`) stands everywhere
+                begun[pieces[-1]].append((owner, phrase, frozenset(pieces)))
+        self._whole: Final = dict(whole)
+        self._begun: Final = dict(begun)
+        self._automaton: Final = Automaton(numbers, plain=plain)
 
     def standing(self, words: str) -> set[Owner]:
         """Whose phrase, at least one of them, stands in the (masked, spelt) words."""
         found: set[Owner] = set()
-        for number in {hit[0] for hit in self._automaton.find(words)}:
+        pieces = {hit[0] for hit in self._automaton.find(words)}
+        for number in pieces & self._whole.keys():
             found.update(self._whole[number])
-            for owner, phrase in self._begun[number]:
-                if owner not in found and phrase.in_words(words):
+        for number in pieces & self._begun.keys():
+            for owner, phrase, needed in self._begun[number]:
+                if needed <= pieces and owner not in found and phrase.in_words(words):
                     found.add(owner)
         return found
 
@@ -57,12 +64,12 @@ class PhraseIndex(Generic[Owner]):
 class Heard:
     """What stands in the words of a reply.
 
-    `speaking` are the rules that say something in it, in the order of the books, and `excepted`
-    those whose `unless` does; `contraindicated` and `elsewhere` are the lists of that book.
+    `speaking` are the rules (as bits) that say something in it, `excepted` those whose `unless`
+    does; `contraindicated` and `elsewhere` are the lists of that book.
     """
 
-    speaking: tuple[Rule, ...]
-    excepted: frozenset[Rule]
+    speaking: int
+    excepted: int
     contraindicated: bool
     elsewhere: bool
 
@@ -72,42 +79,81 @@ class RuleIndex:
 
     def __init__(self, rules: tuple[Rule, ...], *, plain: bool = False) -> None:
         self.rules: Final = rules
-        self._silent: Final = tuple(rule for rule in rules if not rule.says)
-        self._places: Final = {rule: place for place, rule in enumerate(rules)}
-        says = ((("says", rule), said) for rule in rules for said in rule.says)
-        unless = ((("unless", rule), said) for rule in rules for said in rule.unless)
-        marks = ("says", "elsewhere", "aside")
-        book = (((mark, None), said) for mark in marks for said in contraindications(mark))
-        self._phrases: PhraseIndex[tuple[str, Rule | None]] = PhraseIndex(
+        self._silent: Final = self._bits(lambda rule: not rule.says)
+        says = ((("says", 1 << at), said) for at, rule in enumerate(rules) for said in rule.says)
+        unless = (
+            (("unless", 1 << at), said) for at, rule in enumerate(rules) for said in rule.unless
+        )
+        marks = ("contraindicated", "says"), ("elsewhere", "elsewhere"), ("aside", "aside")
+        book = (((mark, 0), said) for mark, key in marks for said in contraindications(key))
+        self._phrases: PhraseIndex[tuple[str, int]] = PhraseIndex(
             (*says, *unless, *book), plain=plain
         )
+        self._anywhere: Final = self._bits(lambda rule: not rule.provider)
+        self._at: Final[dict[str, int]] = {}
+        for at, rule in enumerate(rules):
+            for domain in rule.provider:
+                self._at[domain] = self._at.get(domain, 0) | 1 << at
         self.heard: Final = lru_cache(_REMEMBERED)(self._heard)
-        self._by_codes: Final = lru_cache(_REMEMBERED)(self._codes_fit)
+        self._with_code: Final = lru_cache(_REMEMBERED)(self._fit_code)
+        self._with_status: Final = lru_cache(_REMEMBERED)(self._fit_status)
+        self._with_command: Final = lru_cache(_REMEMBERED)(self._fit_command)
+
+    def _bits(self, fits: Callable[[Rule], bool]) -> int:
+        return sum(1 << place for place, rule in enumerate(self.rules) if fits(rule))
 
     def _heard(self, words: str) -> Heard:
         """What stands in the (masked, spelt) words, by one pass over them."""
         found = self._phrases.standing(words)
-        speaking = [rule for mark, rule in found if rule is not None and mark == "says"]
-        excepted = frozenset(rule for mark, rule in found if rule is not None and mark == "unless")
-        aside = ("aside", None) in found
+        aside = ("aside", 0) in found
         return Heard(
-            tuple(sorted(speaking, key=self._places.__getitem__)),
-            excepted,
-            ("says", None) in found,
-            ("elsewhere", None) in found and (not aside or speaks_elsewhere(words)),
+            sum(bit for mark, bit in found if mark == "says"),
+            sum(bit for mark, bit in found if mark == "unless"),
+            ("contraindicated", 0) in found,
+            ("elsewhere", 0) in found and (not aside or speaks_elsewhere(words)),
         )
 
-    def candidates(
-        self, heard: Heard, code: int | None, status: EnhancedStatus | None, command: str | None
-    ) -> list[Rule]:
-        """The rules that speak in a reply, and those without phrases that its codes fit."""
-        fitting = self._by_codes(code, status, command)
-        return sorted((*heard.speaking, *fitting), key=self._places.__getitem__)
+    def _fit_code(self, code: int | None) -> int:
+        return self._bits(lambda rule: rule.fits_code(code))
 
-    def _codes_fit(
-        self, code: int | None, status: EnhancedStatus | None, command: str | None
-    ) -> tuple[Rule, ...]:
-        return tuple(rule for rule in self._silent if rule.fits_codes(code, status, command))
+    def _fit_status(self, status: EnhancedStatus | None) -> int:
+        return self._bits(lambda rule: rule.fits_status(status))
+
+    def _fit_command(self, command: str | None) -> int:
+        return self._bits(lambda rule: not rule.command or command in rule.command)
+
+    def _at_hosts(self, hosts: Iterable[str]) -> int:
+        """The rules for all hosts, and those of the domains in which one of these is."""
+        found = self._anywhere
+        for host in hosts:
+            domain = host
+            while domain:
+                found |= self._at.get(domain, 0)
+                domain = domain.partition(".")[2]
+        return found
+
+    def candidates(
+        self,
+        heard: Heard,
+        *,
+        code: int | None,
+        status: EnhancedStatus | None,
+        command: str | None,
+        hosts: Iterable[str],
+    ) -> Iterator[Rule]:
+        """The rules that fit what was heard, codes, command and hosts: all but their names,
+        patterns, and whether they may be hard.
+        """
+        fitting = (heard.speaking | self._silent) & ~heard.excepted
+        fitting &= self._with_code(code) & self._with_status(status) & self._with_command(command)
+        return self.in_order(fitting & self._at_hosts(hosts))
+
+    def in_order(self, bits: int) -> Iterator[Rule]:
+        """The rules that these bits are, in the order of the books."""
+        while bits:
+            lowest = bits & -bits
+            yield self.rules[lowest.bit_length() - 1]
+            bits ^= lowest
 
 
 _indexes: Final[list[RuleIndex]] = []

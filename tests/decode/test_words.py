@@ -151,8 +151,7 @@ def test_a_list_finds_what_its_one_pattern_finds(name: str) -> None:
 def test_a_list_of_lines_finds_what_its_one_pattern_finds(name: str, begins: str) -> None:
     sought = words.pattern(name, begins=begins)
     for text in TEXTS:
-        plain = [span(found) for found in sought.whole.finditer(text)]
-        assert [span(found) for found in sought.at_lines(text)] == plain
+        assert [*sought.lines(text)] == [found.start() for found in sought.whole.finditer(text)]
 
 
 def test_what_stands_before_a_match_is_cut_out() -> None:
