@@ -384,6 +384,8 @@ def _paragraph_ends(line: str, said: list[str]) -> bool:
     """Whether a line after a blank one says something else."""
     if pattern("boilerplate").search(line):
         return True
+    if said and said[-1].rstrip().endswith((":", "：")):
+        return False  # what it announces follows
     heard = any(find_code(s) or find_status(s) for s in said)
     if heard:
         return True
