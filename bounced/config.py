@@ -54,6 +54,7 @@ TOP_LEVEL: Final = (
     "token_folder",
     "token_key",
     "webhook",
+    "privacy",
 )
 # A folder such as "\\Junk" is the one that the server marks so (RFC 6154).
 SPECIAL: Final = "\\"
@@ -258,6 +259,26 @@ class TokenKey:
 
 
 @dataclass(frozen=True, slots=True)
+class Privacy:
+    """How long what is kept (0: until a person deletes it), and by what the forgotten are known."""
+
+    keep_raw_days: int = 0
+    keep_events_days: int = 0
+    keep_sent_days: int = 0
+    redact: bool = False
+    pepper: Secret | None = None
+
+    def reveal(self) -> bytes | None:
+        """The pepper itself, None where there is none. Raises ConfigError."""
+        if self.pepper is None:
+            return None
+        pepper = self.pepper.reveal().strip().encode()
+        if len(pepper) < 16:
+            raise ConfigError(("privacy: the pepper is too short; 16 bytes are the least",))
+        return pepper
+
+
+@dataclass(frozen=True, slots=True)
 class WebhookConfig:
     """Where to tell of changes, and of which; `give_up` is in seconds."""
 
@@ -297,6 +318,7 @@ class Config:
     token_folder: Path | None = None
     token_keys: tuple[TokenKey, ...] = ()
     webhooks: tuple[WebhookConfig, ...] = ()
+    privacy: Privacy = field(default_factory=Privacy)
     path: Path | None = None
     warnings: tuple[str, ...] = ()
 
@@ -308,6 +330,11 @@ class Config:
     def quarantine_folder(self) -> Path:
         """Where raw copies of unreadable letters are kept: as configured, or near the database."""
         return self.quarantine_copies or self._near / "quarantine"
+
+    @property
+    def ingested_folder(self) -> Path:
+        """Where raw copies of ingested letters are kept, in a folder for each pile."""
+        return self.quarantine_folder.parent / "ingested"
 
     @property
     def tokens(self) -> Path:
@@ -402,6 +429,7 @@ class _Reading:
         }
         token_keys = list(self._token_keys(table.get("token_key", [])))
         webhooks = list(self._webhooks(table.get("webhook", [])))
+        privacy = self._table(Privacy, table.get("privacy", {}), "privacy")
         if token_keys:  # whoever gives mail tokens can tell forgeries, and expects us to
             policy.setdefault("trust", "verified")
         if policy.get("trust") == "verified" and not token_keys:
@@ -432,6 +460,7 @@ class _Reading:
             **folders,
             token_keys=tuple(TokenKey(**keys) for keys in token_keys),
             webhooks=tuple(WebhookConfig(**keys) for keys in webhooks),
+            privacy=Privacy(**privacy),
             path=self.path,
             warnings=tuple(self._warnings(table)),
         )

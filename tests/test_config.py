@@ -16,6 +16,7 @@ from bounced.config import (
     Database,
     MailboxConfig,
     OAuth2Config,
+    Privacy,
     Secret,
 )
 from bounced.model import Reason
@@ -71,6 +72,7 @@ def test_the_example_explains_every_key_and_no_other() -> None:
         "policy": names(Policy) | {"scope"},
         "brake": names(Brake),
         "incidents": names(Incidents),
+        "privacy": names(Privacy) - {"pepper"} | {"pepper_file"},
     }
 
 

@@ -21,6 +21,7 @@ from bounced.cli import (
     ingest,
     login,
     parse,
+    privacy,
     release,
     replay,
     review,
@@ -67,6 +68,9 @@ COMMANDS: tuple[click.Command, ...] = (
     tokens.reactivate,
     tokens.sent,
     webhooks.webhooks,
+    privacy.purge,
+    privacy.export_person,
+    privacy.forget,
     database.db,
 )
 

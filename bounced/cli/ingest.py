@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 import time
 from datetime import timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -137,10 +136,8 @@ def _keeper(config: Config, *, discard: bool) -> Callable[[bytes, Destination], 
     from bounced.mailbox.quarantine import Quarantine
     from bounced.model import Destination as To
 
-    near = Path(config.quarantine_folder).parent / "ingested"
-
     def keep(raw: bytes, pile: Destination) -> None:
         if pile is not To.QUARANTINE and not (discard and pile is To.PROCESSED):
-            Quarantine(near / pile.value).keep(raw)
+            Quarantine(config.ingested_folder / pile.value).keep(raw)
 
     return keep

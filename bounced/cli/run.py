@@ -39,6 +39,8 @@ AFTER_REFUSAL = 1800.0
 BEATS_EVERY = 60.0
 # How often webhooks are told what is new (seconds); each has its own pauses after a failure.
 WEBHOOKS_EVERY = 15.0
+# How often what is old is deleted (seconds).
+PURGE_EVERY = 86400.0
 # How long a broken connection that waited for news is left alone (seconds), at first and at most.
 WATCH_AGAIN = (30.0, 1800.0)
 
@@ -99,6 +101,8 @@ def _until_told(
     if config.webhooks:
         work = partial(_tell_webhooks, ledger, over, config)
         jobs.append(schedule.Job(name="(webhooks)", work=work, every=WEBHOOKS_EVERY))
+    tidy = partial(_purge, ledger, config)
+    jobs.append(schedule.Job(name="(purge)", work=tidy, every=PURGE_EVERY))
     try:
         with served_metrics(ledger, metrics):
             _log.info("started", extra={"mailboxes": len(chosen), "pid": os.getpid()})
@@ -197,6 +201,21 @@ def _tell_webhooks(ledger: Ledger, over: Callable[[], bool], config: Config) -> 
         told = failure(problem)
         _log.error("webhooks failed", extra={"why": " ".join(told.sentences)})
         return 0.0
+    return None
+
+
+def _purge(ledger: Ledger, config: Config) -> float | None:
+    """Delete what is older than [privacy] says."""
+    from bounced.cli.privacy import facts_of, purged
+
+    try:
+        told = facts_of(purged(config, ledger))
+    except Exception as problem:  # noqa: BLE001 - told; tomorrow is another day
+        why = " ".join(failure(problem).sentences)
+        _log.error("not purged", extra={"why": why})
+        return 0.0
+    if told:
+        _log.info("purged", extra=told)
     return None
 
 

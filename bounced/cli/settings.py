@@ -89,6 +89,8 @@ def open_ledger(chosen: Config, *, migrate: bool | None = None) -> Ledger:
         keys=chosen.keys,
         subscriptions=[webhook.subscription for webhook in chosen.webhooks],
         lists=chosen.lists,
+        pepper=chosen.privacy.reveal,
+        redact=chosen.privacy.redact,
     )
     if ledger.upgraded and migrate is None:
         before, after = ledger.upgraded

@@ -15,7 +15,7 @@ from bounced.cli.settings import Settings, config_option, say
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from bounced.config import Config, MailboxConfig
+    from bounced.config import Config, MailboxConfig, WebhookConfig
 
 
 @click.command(short_help="Write a commented configuration, to be edited.")
@@ -78,6 +78,10 @@ def checks(settings: Settings) -> Iterator[Check]:
         yield Check("file permissions", Exit.PERSON_NEEDED, (warning,))
     yield _tried("rules", partial(_rules, config))
     yield _tried("database", partial(_database, config))
+    for webhook in config.webhooks:
+        yield _tried(f"webhook {webhook.name}", partial(_webhook, webhook))
+    if config.privacy.pepper is not None:
+        yield _tried("privacy", partial(_pepper, config))
     if not config.mailboxes:
         words = (f"{config.path} has no [[mailbox]]; take one from: bounced init example.toml",)
         yield Check("mailboxes", Exit.CONFIGURATION, words)
@@ -125,6 +129,16 @@ def _database(config: Config) -> str:
     return (
         f"{hide_password(config.database.url)} can be used, {mailboxes} mailboxes on record{waits}"
     )
+
+
+def _webhook(webhook: WebhookConfig) -> str:
+    known = webhook.reveal()
+    return f"{known.url}, its secret is there"
+
+
+def _pepper(config: Config) -> str:
+    config.privacy.reveal()
+    return "the pepper is there"
 
 
 def _mailbox(mailbox: MailboxConfig, config: Config) -> str:

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, case, delete, func, select, update
 
+from bounced.ledger.retention import PURGED
 from bounced.ledger.tables import event, judgement, mailbox, message, seen
+from bounced.ledger.tombstones import FORGOTTEN
 from bounced.model import Destination, Kind
 
 if TYPE_CHECKING:
@@ -99,7 +101,10 @@ def _balance(whose: Any, connection: Any) -> Balance:
     told = select(event.c.id).where(event.c.message_id == message.c.id).exists()
     # a duplicate tells nothing new, and a bounce of nobody is set aside
     first = select(seen.c.dedup_key).where(seen.c.message_id == message.c.id).exists()
-    silent = select(func.count()).where(mine, understood, bounce, first, ~told)
+    erased = message.c.problems.contains(f'"{FORGOTTEN}"') | message.c.problems.contains(
+        f'"{PURGED}"'
+    )
+    silent = select(func.count()).where(mine, understood, bounce, first, ~told, ~erased)
     judged = select(judgement.c.event_id).where(judgement.c.event_id == event.c.id).exists()
     unjudged = select(func.count()).select_from(event)
     unjudged = unjudged.join(message, message.c.id == event.c.message_id).where(mine, ~judged)

@@ -21,6 +21,7 @@ from bounced.ledger import (
     schema,
     selection,
     standings,
+    tombstones,
     visits,
 )
 from bounced.ledger.engine import Database, chunks
@@ -70,6 +71,7 @@ class Ledger:
         self._database = database
         self._judge = judge
         self._visits = visits_
+        self._tombstones = visits_.tombstones
         self.upgraded: tuple[str | None, str] | None = None
 
     @classmethod
@@ -87,6 +89,8 @@ class Ledger:
         subscriptions: Sequence[Subscription] = (),
         lists: Lists | None = None,
         unusual: Incidents | None = None,
+        pepper: Callable[[], bytes | None] = tombstones.no_pepper,
+        redact: bool = False,
     ) -> Ledger:
         """Connect, and see that the schema fits.
 
@@ -97,7 +101,8 @@ class Ledger:
         judgement (None: that of the built-in books). `keys` is asked for the keys of
         tokens when a mailbox is visited first. `subscriptions` are the webhooks to be told;
         `lists` says whether lists have standings of their own, `unusual` when an incident is
-        opened.
+        opened. `pepper` is asked for what forgotten addresses are known by; with `redact`
+        diagnostics are kept without names.
         """
         database = Database(url)
         policy = policy or Policy()
@@ -105,6 +110,7 @@ class Ledger:
         judge = standings.Judge(
             policy, spared, policy.version, tuple(subscriptions), lists or Lists()
         )
+        stones = tombstones.Tombstones(pepper)
         ledger = cls(
             database,
             judge,
@@ -116,6 +122,8 @@ class Ledger:
                 rules_version,
                 keys,
                 Watch(unusual or Incidents()),
+                stones,
+                redact,
             ),
         )
         try:
@@ -347,24 +355,39 @@ class Ledger:
             decisions.note(connection, "import", occasion, subject=subject, **states)
 
     def import_subscribers(self, rows: Iterable[tuple[str, str]], *, at: datetime) -> int:
-        """Add (address, list) pairs; those there already are left alone. Returns the new ones."""
+        """Add (address, list) pairs; those there already are left alone. Returns the new ones.
+
+        Who was forgotten is passed over, here and in all that is imported.
+        """
         new = 0
+        self._tombstones.look_up()
         for some in chunks(rows):
             pairs = dict.fromkeys((facts.kept(who), name) for who, name in some)
-            added = [{"address": who, "list": name, "imported_at": at} for who, name in pairs]
             with self._database.writing() as connection:
+                gone = self._tombstones.among(connection, {who for who, _ in pairs})
+                added = [
+                    {"address": who, "list": name, "imported_at": at}
+                    for who, name in pairs
+                    if who not in gone
+                ]
                 new += _add_missing(connection, subscriber, added)
         return new
 
     def import_sent(self, rows: Iterable[tuple[str, str]], *, at: datetime) -> int:
         """Add (Message-ID, recipient) pairs of mail that was sent. Returns the new ones."""
         new = 0
+        self._tombstones.look_up()
         for some in chunks(rows):
             pairs = dict.fromkeys(
                 (facts.message_id(text), facts.matched(who)) for text, who in some
             )
-            added = [{"message_id": m, "address": who, "imported_at": at} for m, who in pairs]
             with self._database.writing() as connection:
+                gone = self._tombstones.among(connection, {who for _, who in pairs})
+                added = [
+                    {"message_id": m, "address": who, "imported_at": at}
+                    for m, who in pairs
+                    if who not in gone
+                ]
                 new += _add_missing(connection, sent, added)
         return new
 
@@ -428,7 +451,12 @@ class Ledger:
 
         With `on` as far as it holds on that list.
         """
-        return reading.check(self._database, addresses, at, on)
+        self._tombstones.look_up()
+        for some in chunks(addresses):
+            with self._database.reading() as connection:
+                gone = self._tombstones.among(connection, some)
+            for given, row in reading.check(self._database, some, at, on):
+                yield given, tombstones.suppressed(given) if given in gone else row
 
     def unclear(
         self, matched: Iterable[str], *, at: datetime, on: str | None = None
@@ -438,7 +466,12 @@ class Ledger:
         With `on`, as far as that list is concerned. Made for lists: sorted and looked up many in
         one statement. Who is not in it may be mailed.
         """
-        return clearance.unclear(self._database, self._judge, matched, at, on)
+        self._tombstones.look_up()
+        asked = set(matched)
+        with self._database.reading() as connection:
+            gone = self._tombstones.among(connection, asked)
+        found = clearance.unclear(self._database, self._judge, asked, at, on)
+        return found | {one: tombstones.unclear(one) for one in gone}
 
     def recent(self, limit: int) -> Sequence[EventRow]:
         """The last events recorded, newest first."""

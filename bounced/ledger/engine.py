@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from sqlalchemy import URL, Connection, Engine
+    from sqlalchemy.engine.interfaces import DBAPICursor
 
     from bounced.ledger.dialects import Dialect
 
@@ -78,6 +79,15 @@ class Database:
                 yield connection
             finally:
                 connection.rollback()
+
+    @contextmanager
+    def bare(self) -> Iterator[DBAPICursor]:
+        """A cursor of the driver, outside any transaction; its errors are the driver's."""
+        connection = self._engine.raw_connection()
+        try:
+            yield connection.cursor()
+        finally:
+            connection.close()
 
     def clock(self, connection: Connection) -> datetime:
         """What time the database says it is: the one clock that all hosts share."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from bounced import trust
@@ -74,10 +75,12 @@ def _maybe(text: object | None, limit: int = TEXT_LIMIT) -> str | None:
     return None if text is None else clean(str(text), limit)
 
 
-def message_row(reading: Reading) -> dict[str, Any]:
-    """What a message says of itself."""
+def message_row(reading: Reading, *, redact: bool = False) -> dict[str, Any]:
+    """What a message says of itself; with `redact` not whom the returned one was from and to."""
     report = reading.conclusion.report
     returned = report.returned
+    if redact:
+        returned = replace(returned, subject=None, from_=None, to=None)
     problems = [clean(problem, 200) for problem in report.problems[:PROBLEMS_LIMIT]]
     told = json.dumps(problems, ensure_ascii=False) if problems else "[]"
     return {
@@ -157,8 +160,10 @@ def _kinder(one: Bounce, other: Bounce) -> bool:
     return _KINDNESS[one.verdict.outcome] < _KINDNESS[other.verdict.outcome]
 
 
-def event_row(reading: Reading, address: str, ordinal: int, bounce: Bounce) -> dict[str, Any]:
-    """What was reported of one recipient: facts only."""
+def event_row(
+    reading: Reading, address: str, ordinal: int, bounce: Bounce, *, redact: bool = False
+) -> dict[str, Any]:
+    """What was reported of one recipient: facts only; with `redact` no names in the diagnostic."""
     recipient = bounce.recipient
     reply = recipient.reply
     domain = address.rpartition("@")[2]
@@ -174,13 +179,18 @@ def event_row(reading: Reading, address: str, ordinal: int, bounce: Bounce) -> d
         "reply_code": reply.code,
         "reply_status": _maybe(reply.status),
         "command": _maybe(reply.command),
-        "diagnostic": clean(reply.text, DIAGNOSTIC_LIMIT),
+        "diagnostic": clean(redacted(reply.text) if redact else reply.text, DIAGNOSTIC_LIMIT),
         "diagnostic_type": _maybe(recipient.diagnostic_type),
         "remote_mta": _maybe(recipient.remote_mta),
         "domain": domain,
         "provider": receiver_of(recipient.remote_mta, domain),
         "occurred_at": reading.received_at,
     }
+
+
+def redacted(text: str) -> str:
+    """A text with `***` for the local part of every address in it; domains stay, for the rules."""
+    return ADDRESS.sub(lambda found: f"***@{found[0].rpartition('@')[2]}", text)
 
 
 def recipient_report(row: RowMapping) -> RecipientReport:

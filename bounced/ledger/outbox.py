@@ -152,12 +152,6 @@ def revive(ledger: Ledger, *, at: datetime) -> int:
         return connection.execute(update(outbox).values(next_at=at)).rowcount
 
 
-def forget_dead(ledger: Ledger, before: datetime) -> int:
-    """Drop notices that were given up before a time; how many."""
-    with ledger._database.writing() as connection:  # noqa: SLF001
-        return connection.execute(delete(outbox).where(outbox.c.dead_at < before)).rowcount
-
-
 def outboxes(ledger: Ledger) -> list[OutboxRow]:
     """One line for each webhook for which something waits or was given up, by name."""
     alive = outbox.c.dead_at.is_(None)

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Dialect
 
 # The newest revision in migrations/versions; a test holds the two together.
-HEAD = "0008"
+HEAD = "0009"
 
 VIEW = "suppression"
 
@@ -382,4 +382,13 @@ outbox = Table(
     Column("last_error", Text),
     Column("dead_at", UtcDateTime),  # given up
     Index(None, "webhook", "next_at"),
+)
+
+# Who asked to be forgotten, by a hash whose key is not in the database (bounced.ledger.tombstones).
+tombstone = Table(
+    "tombstone",
+    metadata,
+    Column("digest", Word, primary_key=True),
+    Column("pepper", Word, nullable=False),  # by which one pepper is told from another
+    Column("at", UtcDateTime, nullable=False),
 )

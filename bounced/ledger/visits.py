@@ -25,6 +25,7 @@ from bounced.ledger.tables import (
     seen,
     sent,
 )
+from bounced.ledger.tombstones import Tombstones
 from bounced.model import INTERRUPTED, STOPPED, Destination, NoticeKind, Recorded, Visit
 from bounced.policy import Incidents, brake_holds
 from bounced.smtp import folded
@@ -63,6 +64,8 @@ class Visits:
     rules_version: str | None
     keys: Callable[[], Sequence[Key]]
     watch: incidents.Watch = field(default_factory=lambda: incidents.Watch(Incidents()))
+    tombstones: Tombstones = field(default_factory=Tombstones)
+    redact: bool = False
     _keys: Sequence[Key] = ()
     _subscribers: tuple[int, int] = (0, 0)  # (run, how many), counted once a run
 
@@ -229,7 +232,8 @@ class Visits:
 
         New events, duplicates, addresses touched and incidents opened.
         """
-        fresh, ids = _write_messages(connection, visit, row, readings, at)
+        readings = self.tombstones.without(connection, readings, self._owners(readings))
+        fresh, ids = _write_messages(connection, visit, row, readings, at, redact=self.redact)
         first_seen = _write_seen(connection, fresh, ids)
         again = [r for r in fresh if first_seen[r.dedup_key] != ids[r.uid]]
         if again:
@@ -253,7 +257,7 @@ class Visits:
         lists = self._lists(row["name"], told, owners)
         rows = [
             {
-                **facts.event_row(*one),
+                **facts.event_row(*one, redact=self.redact),
                 **place,
                 "message_id": ids[one[0].uid],
                 "trust": trust,
@@ -281,9 +285,10 @@ class Visits:
         return ended
 
     def look_up_keys(self) -> None:
-        """Ask for the keys of tokens once, before any transaction: a command may have to be run."""
+        """Ask for keys and pepper once, before any transaction: a command may have to be run."""
         if not self._keys:
             self._keys = self.keys()
+        self.tombstones.look_up()
 
     def _owners(self, fresh: Sequence[Reading]) -> dict[int, str]:
         """By UID: to whom the token in a letter was given, where it carries one that is right."""
@@ -491,12 +496,14 @@ def _known(
     return {one[0]: one for one in connection.execute(select(*columns).where(_here(row), these))}
 
 
-def _write_messages(
+def _write_messages(  # noqa: PLR0913 - what a row says, and of what
     connection: Connection,
     visit: Visit,
     row: RowMapping,
     readings: Sequence[Reading],
     at: datetime,
+    *,
+    redact: bool,
 ) -> tuple[list[Reading], dict[int, int]]:
     """Those not recorded yet, and the ids of their rows by UID, whoever made these."""
     by_uid = {reading.uid: reading for reading in readings}
@@ -506,7 +513,10 @@ def _write_messages(
     ids = {uid: known[uid].id for uid in known}
     ids |= zip(strangers, bulk.new_ids(connection, message, len(strangers)), strict=True)
     place = {"mailbox_id": visit.mailbox_id, "epoch": row["epoch"], "run_id": visit.run_id}
-    rows = [{"id": ids[r.uid], **place, **facts.message_row(r), "recorded_at": at} for r in fresh]
+    rows = [
+        {"id": ids[r.uid], **place, **facts.message_row(r, redact=redact), "recorded_at": at}
+        for r in fresh
+    ]
     # an index is written for every column that is set, even to what it was
     bulk.put(connection, message, rows, key="id", kept=(*PLACE, "run_id"))
     return fresh, ids

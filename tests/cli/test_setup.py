@@ -146,3 +146,14 @@ def test_a_configuration_that_is_not_there_exits_2(bounced: Bounced, command: st
     result = bounced(command, "--config", "nowhere.toml")
     assert result.exit_code == 2
     assert "nowhere.toml: cannot be read: No such file or directory" in result.output
+
+
+def test_the_doctor_looks_for_the_secrets_of_webhooks_and_for_the_pepper(bounced: Bounced) -> None:
+    path = bounced.folder / "config.toml"
+    hook = '[[webhook]]\nname = "site"\nurl = "https://www.example.com/"\nsecret_env = "NO_SUCH"\n'
+    path.write_text(f'{hook}[privacy]\npepper_file = "nowhere"\n')
+    told = bounced("doctor").output
+    assert "WRONG  webhook site" in told
+    assert "the environment has no variable NO_SUCH" in told
+    assert "WRONG  privacy" in told
+    assert "pepper_file: cannot read" in told

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from bounced.ledger import outbox
+from bounced.ledger.retention import purge_outbox
 from bounced.model import NoticeKind, Setback, Subscription
 from bounced.policy import Brake
 from tests.servers.database import rows
@@ -146,5 +147,12 @@ def test_what_was_given_up_long_ago_can_be_dropped(url: str) -> None:
         notices = outbox.claim(ledger, "site", at=day(1))
         over = Setback(notices[0], "it answered 410", None, all_wait=False)
         outbox.settle(ledger, "site", notices, taken=(), setbacks=[over], at=day(1))
-        assert outbox.forget_dead(ledger, day(1)) == 0
-        assert outbox.forget_dead(ledger, day(2)) == 1
+        assert purge_outbox(ledger, day(1), ["site"]) == 0
+        assert purge_outbox(ledger, day(2), ["site"]) == 1
+
+
+def test_what_waits_for_a_webhook_that_is_no_more_is_dropped_in_time(url: str) -> None:
+    with subscribed(url) as ledger:
+        synced(ledger, [reading(1, "ann@example.com")])
+        assert purge_outbox(ledger, day(2), ["site"]) == 0
+        assert purge_outbox(ledger, day(2), ["another"]) == 1
