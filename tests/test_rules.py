@@ -23,6 +23,7 @@ from bounced.model import (
     Report,
     Verdict,
 )
+from bounced.policy import Policy
 from bounced.rules import RULES_VERSION, Rule, RuleError, classify, judge, matching, rulebook
 from bounced.rules import __file__ as rules_page
 from bounced.rules import example_report as of_rule
@@ -770,13 +771,19 @@ def test_replies_of_the_reference_servers_are_judged_as_a_careful_person_would()
 @pytest.mark.parametrize(
     "text",
     [
-        "550 5.1.1 <news@example.net>: User unknown",
+        "550 <news@example.net>: User unknown",
         "550 The mailbox news@example.net does not exist",
         "550 news@example.net: account disabled",
     ],
 )
 def test_nobody_is_condemned_by_what_is_said_of_another_mailbox(text: str) -> None:
     assert verdict(text).outcome is not Outcome.HARD
+
+
+def test_a_bad_destination_that_is_another_mailbox_is_where_mail_was_sent_on_to() -> None:
+    found = verdict("550 5.1.1 <theo@example.net>: User unknown")
+    assert (found.outcome, found.reason) == (Outcome.HARD, Reason.USER_UNKNOWN)
+    assert found.confidence < Policy().hard_at_once  # a second one has to confirm it
 
 
 @pytest.mark.parametrize(

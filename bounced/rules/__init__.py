@@ -93,6 +93,8 @@ _IGNORANCE: Final = Verdict(
 # A `Status:` that the reporting server made up from a bare reply code is hearsay: Sendmail writes
 # 5.1.1 for every 550.
 _HEARSAY: Final = 0.75
+# How sure a forwarded recipient's dead end makes us of the recipient.
+_FORWARDED: Final = 0.75
 
 # Commands that come before anyone has named the recipient: their answers cannot condemn him.
 _BEFORE_RCPT: Final = frozenset({"CONN", "HELO", "EHLO", "STARTTLS", "AUTH", "MAIL"})
@@ -103,6 +105,9 @@ _OTHER_SUBJECTS: Final = frozenset({3, 6, 7})
 
 # Sayings that name another mailbox and still speak of the recipient.
 _OF_ANYBODY: Final = frozenset({Reason.USER_MOVED, Reason.PROVIDER_SUPPRESSED})
+# "Bad destination mailbox" in the server's own words: the stranger that a reply names is then
+# where the recipient's mail was sent on to. Less sure all the same: some say it of senders too.
+_DESTINATION: Final = EnhancedStatus(5, 1, 1)
 
 # Replies to AUTH (RFC 4954, 6): who is unknown or disabled there is the one who logs in.
 _ABOUT_LOGIN: Final = frozenset({530, 534, 535, 538})
@@ -410,9 +415,15 @@ def _may_be_hard(rule: Rule, evidence: _Evidence) -> bool:
         return rule.reason is Reason.PROVIDER_SUPPRESSED  # said by our own side, of our account
     if rule.level >= Level.STATUS and evidence.heard.contraindicated:
         return False
-    return (
-        rule.level is Level.OPERATOR or rule.reason in _OF_ANYBODY or not _said_of_another(evidence)
-    )
+    destination = evidence.status == _DESTINATION and not evidence.hearsay
+    return destination or not _doubtful(rule, evidence)
+
+
+def _doubtful(rule: Rule, evidence: _Evidence) -> bool:
+    """Whether what the rule concludes of the recipient may have been said of somebody else."""
+    if rule.level is Level.OPERATOR or rule.reason in _OF_ANYBODY:
+        return False
+    return _said_of_another(evidence)
 
 
 def _within(host: str, domain: str) -> bool:
@@ -423,6 +434,8 @@ def _verdict(rule: Rule, evidence: _Evidence) -> Verdict:
     sure = rule.confidence
     if rule.level is Level.STATUS and evidence.hearsay:
         sure = min(sure, _HEARSAY)
+    if rule.outcome is Outcome.HARD and _doubtful(rule, evidence):
+        sure = min(sure, _FORWARDED)
     return Verdict(rule.outcome, rule.reason, rule.fault, sure, rule.id, rule.because)
 
 
