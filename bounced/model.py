@@ -364,7 +364,8 @@ class Recorded:
 
     `events` counts new events, `duplicates` letters seen before, `suppressed` and `released`
     addresses whose suppression changed, `held` the addresses that the brake keeps waiting
-    (0 unless the brake holds this run), `incidents` those that were opened.
+    (0 unless the brake holds this run), `incidents` those that were opened, `alarms`
+    new events that say that our own login was refused.
     """
 
     events: int = 0
@@ -373,6 +374,7 @@ class Recorded:
     released: int = 0
     held: int = 0
     incidents: int = 0
+    alarms: int = 0
 
 
 @dataclass(frozen=True, slots=True)

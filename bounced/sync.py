@@ -131,6 +131,7 @@ class Tally:
     released: int = 0
     held: int = 0
     incidents: int = 0
+    alarms: int = 0
     run_id: int | None = None
     quarantined: int = 0
     unfiled: int = 0
@@ -142,6 +143,7 @@ class Tally:
         self.suppressed += batch.suppressed
         self.released += batch.released
         self.incidents += batch.incidents
+        self.alarms += batch.alarms
         self.held = batch.held or self.held
         if self.held:
             self.suppressed = 0

@@ -12,6 +12,7 @@ from bounced import __version__
 # The rooms are imported as modules: a command named like its room must not stand in its place.
 from bounced.cli import (
     addresses,
+    alarms,
     audit,
     clean,
     database,
@@ -61,6 +62,7 @@ COMMANDS: tuple[click.Command, ...] = (
     clean.clean,
     holds.hold,
     incidents.incidents,
+    alarms.alarms,
     replay.reclassify,
     replay.simulate,
     review.review,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from bounced.cli.alarms import say_alarms
 from bounced.cli.failures import Exit, failure, most_urgent, tell
 from bounced.cli.settings import open_ledger, say
 
@@ -73,7 +74,7 @@ def _foretell(
         say(f"{mailbox.name}:")
         return tell(problem)
     _tell(mailbox.name, tally, told, time.monotonic() - began, as_json=as_json)
-    needed = tally.held or tally.quarantined or tally.incidents
+    needed = tally.held or tally.quarantined or tally.incidents or tally.alarms
     return Exit.PERSON_NEEDED if needed else Exit.DONE
 
 
@@ -104,6 +105,8 @@ def _tell(name: str, tally: Tally, told: Rehearsed, seconds: float, *, as_json: 
             f"{name}: the brake would hold the run: it would suppress {len(told.waiting)} "
             "addresses at once (marked ?)."
         )
+    if tally.alarms:
+        say_alarms(name, tally.alarms)
     if tally.incidents:
         say(f"{name}: {tally.incidents} incidents would be opened; see docs/policy.md.")
     if tally.quarantined:

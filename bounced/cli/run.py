@@ -176,6 +176,8 @@ def _sync_and_log(
         _log.error("failed", extra=facts, exc_info=told.code is Exit.OUR_MISTAKE)
         return AFTER_REFUSAL if told.code is Exit.CONFIGURATION else 0.0
     _log.info("synced", extra={**name, **figures(tally, time.monotonic() - began)})
+    if tally.alarms:
+        _log.error("our login is refused", extra={**name, "letters": tally.alarms})
     if tally.incidents:
         _log.warning(
             "incidents", extra={**name, "new": tally.incidents, "type": "bounced incidents"}

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from bounced.cli.alarms import say_alarms
 from bounced.cli.failures import Exit, failure, most_urgent, tell
 from bounced.cli.holds import say_how_to_decide
 from bounced.cli.incidents import say_incidents
@@ -238,6 +239,8 @@ def _sync_and_tell(
             "addresses at once. Their events are recorded; nobody was suppressed."
         )
         say_how_to_decide(tally.run_id)
+    if tally.alarms:
+        say_alarms(mailbox.name, tally.alarms)
     if tally.incidents:
         say_incidents(mailbox.name, tally.incidents)
     if tally.quarantined:
@@ -247,7 +250,7 @@ def _sync_and_tell(
             f"whole, and {config.quarantine_folder} has a copy of each. "
             "After an upgrade of bounced, type: bounced retry"
         )
-    needed = tally.held or tally.quarantined or tally.incidents
+    needed = tally.held or tally.quarantined or tally.incidents or tally.alarms
     return Exit.PERSON_NEEDED if needed else Exit.DONE
 
 
@@ -263,6 +266,7 @@ def figures(tally: Tally, seconds: float) -> dict[str, Any]:
         "released": tally.released,
         "held": tally.held,
         "incidents": tally.incidents,
+        "alarms": tally.alarms,
         "quarantined": tally.quarantined,
         "unfiled": tally.unfiled,
         "stopped": tally.stopped,

@@ -11,6 +11,7 @@ from bounced.ledger.errors import (
 )
 from bounced.ledger.rows import (
     AddressHistory,
+    AlarmRow,
     Clearance,
     DecisionRow,
     EventFacts,
@@ -31,6 +32,7 @@ from bounced.ledger.transfer import Copied, transfer
 __all__ = [
     "AddressHistory",
     "Adopted",
+    "AlarmRow",
     "Clearance",
     "Copied",
     "DecisionRow",

@@ -16,6 +16,7 @@ from bounced.ledger import (
     incidents,
     places,
     reading,
+    refusals,
     rehearsal,
     replay,
     schema,
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 
     from bounced.ledger.rows import (
         AddressHistory,
+        AlarmRow,
         Clearance,
         DecisionRow,
         EventRow,
@@ -323,6 +325,10 @@ class Ledger:
         occasion = standings.Occasion(at, by)
         with self._database.writing() as connection:
             return decisions.undo(connection, self._judge, number, occasion, note, again=again)
+
+    def alarms(self, since: datetime) -> Sequence[AlarmRow]:
+        """Who has refused us as senders since a time: most urgent first, then most often."""
+        return refusals.since(self._database, since)
 
     def incidents(self, *, all_states: bool = False) -> Sequence[IncidentRow]:
         """The incidents that wait for a person's word (or all of them), oldest first."""

@@ -71,6 +71,7 @@ def _sum(one: Recorded, other: Recorded) -> Recorded:
         one.released + other.released,
         other.held or one.held,
         one.incidents + other.incidents,
+        one.alarms + other.alarms,
     )
 
 

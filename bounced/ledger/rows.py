@@ -238,6 +238,25 @@ class IncidentRow:
 
 
 @dataclass(frozen=True, slots=True)
+class AlarmRow:
+    """Refusals of us as senders: by `who` (a provider's name or a domain), for one reason.
+
+    `ours` is the IP address or domain that is refused and `blocklist` the list that is named,
+    where replies say; `page` is where to look it up, `said` the last reply.
+    """
+
+    who: str
+    ours: str | None
+    reason: str
+    blocklist: str | None
+    count: int
+    first_at: datetime
+    last_at: datetime
+    page: str | None
+    said: str
+
+
+@dataclass(frozen=True, slots=True)
 class HoldRow:
     """A run that the brake holds, since `at`; `addresses` is how many it would newly suppress.
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import os
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import bindparam, delete, func, select, update
 
+from bounced.alarms import AT_ONCE
 from bounced.ledger import bulk, facts, incidents, outbox, standings
 from bounced.ledger.engine import chunks
 from bounced.ledger.errors import lease_lost
@@ -48,6 +49,20 @@ if TYPE_CHECKING:
 DONE = ("recorded", "filed")
 PLACE = ("mailbox_id", "epoch", "uid")
 ERROR_LIMIT = 500
+
+
+class _Noted(NamedTuple):
+    """What a batch of letters told.
+
+    `again` are duplicates, `touched` addresses, `arisen` new incidents, and `refused` events that
+    say that our own login was refused.
+    """
+
+    new: int
+    again: int
+    touched: list[str]
+    arisen: list[IncidentRow]
+    refused: int
 
 
 @dataclass(slots=True)
@@ -146,20 +161,20 @@ class Visits:
     ) -> Recorded:
         """See `bounced.sync.Ledger.record`."""
         row = self._guard(connection, visit)
-        events = duplicates = suppressed = released = held = opened = 0
+        events = duplicates = suppressed = released = held = opened = refused = 0
         for some in chunks(readings, 500):
-            new, again, touched, arisen = self._facts(connection, visit, row, some, at)
-            opened += len(arisen)
+            noted = self._facts(connection, visit, row, some, at)
+            opened, refused = opened + len(noted.arisen), refused + noted.refused
             # before the brake counts, since what waits for an incident suppresses nobody
-            released += self._let_wait(connection, visit, arisen, at)
-            events, duplicates = events + new, duplicates + again
-            began, ended, held = self._standings(connection, visit, touched, at)
+            released += self._let_wait(connection, visit, noted.arisen, at)
+            events, duplicates = events + noted.new, duplicates + noted.again
+            began, ended, held = self._standings(connection, visit, noted.touched, at)
             suppressed, released = suppressed + began, released + ended
         highest = max((reading.uid for reading in readings), default=0)
         self._renew(connection, visit, last_uid=max(row["last_uid"], highest))
         if held:
-            return Recorded(events, duplicates, held=held, incidents=opened)
-        return Recorded(events, duplicates, suppressed, released, incidents=opened)
+            suppressed = released = 0
+        return Recorded(events, duplicates, suppressed, released, held, opened, refused)
 
     def filed(self, connection: Connection, visit: Visit, uids: Iterable[int]) -> None:
         """See `bounced.sync.Ledger.filed`."""
@@ -227,11 +242,8 @@ class Visits:
         row: RowMapping,
         readings: Sequence[Reading],
         at: datetime,
-    ) -> tuple[int, int, list[str], list[IncidentRow]]:
-        """Write messages, events and judgements.
-
-        New events, duplicates, addresses touched and incidents opened.
-        """
+    ) -> _Noted:
+        """Write messages, events and judgements, and look for incidents among them."""
         readings = self.tombstones.without(connection, readings, self._owners(readings))
         fresh, ids = _write_messages(connection, visit, row, readings, at, redact=self.redact)
         first_seen = _write_seen(connection, fresh, ids)
@@ -269,7 +281,8 @@ class Visits:
         touched = list(dict.fromkeys(address for _, address, _, _ in told))
         judged = [{**row, **_judged(one)} for row, one in zip(rows, told, strict=True)]
         arisen = self.watch.open(connection, judged, standings.Occasion(at, "sync", visit.run_id))
-        return len(told), len(again), touched, arisen
+        refused = sum(bounce.verdict.reason in AT_ONCE for *_, bounce in told)
+        return _Noted(len(told), len(again), touched, arisen, refused)
 
     def _let_wait(
         self, connection: Connection, visit: Visit, arisen: Sequence[IncidentRow], at: datetime
