@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
     from bounced.model import Kind, Letter, Reading, Recorded, Rehearsed, Visit
 
+    # `bounced.reading.read_letter`, and whoever does the same
+    Read = Callable[[Letter, datetime, tuple[Path, ...]], Reading]
+
 # A healthy letter may meet this many crashes that were not its fault before it is read apart.
 TRUSTED_ATTEMPTS = 3
 
@@ -174,19 +177,21 @@ def sync(  # noqa: PLR0913 - the story has this many characters
     stop: Callable[[], bool] = lambda: False,
     gather: timedelta | None = None,
     clock: Callable[[], datetime] = now,
+    read: Read | None = None,
 ) -> Tally:
     """Empty one mailbox into the ledger. Raises what mailbox and ledger raise; both stay whole.
 
     `books` are the operator's own rule books; `keep` is given the bytes of a letter that cannot
     be read, before that is recorded; `stop` is asked between batches; `gather` makes one run of
-    the passes within that time.
+    the passes within that time. `read` is for whoever has letters read elsewhere; without it they
+    are read here.
     """
     visit = ledger.begin(mailbox.name, owner=owner, at=clock(), gather=gather)
     if visit is None:
         raise LeaseTakenError(mailbox.name)
     tally = Tally(run_id=visit.run_id)
-    read = _reader(books, keep, clock)
-    this = _Pass(mailbox, ledger, observer, visit, tally, read, clock, Ahead(mailbox))
+    reader = _reader(books, keep, clock, read)
+    this = _Pass(mailbox, ledger, observer, visit, tally, reader, clock, Ahead(mailbox))
     error: str | None = INTERRUPTED
     try:
         failpoint("leased")
@@ -333,13 +338,17 @@ def _unpickled(file: IO[bytes]) -> Iterator[list[Reading]]:
 
 
 def _reader(
-    books: tuple[Path, ...], keep: Callable[[bytes], object] | None, clock: Callable[[], datetime]
+    books: tuple[Path, ...],
+    keep: Callable[[bytes], object] | None,
+    clock: Callable[[], datetime],
+    elsewhere: Read | None = None,
 ) -> Callable[[Letter, int], Reading]:
     """How letters are read: here, or apart once they have met too many crashes."""
 
     def read(letter: Letter, attempts: int) -> Reading:
         apart = attempts > TRUSTED_ATTEMPTS
-        reading = (read_in_child if apart else read_letter)(letter, clock(), books)
+        reader = elsewhere or (read_in_child if apart else read_letter)
+        reading = reader(letter, clock(), books)
         if keep is not None and reading.destination is Destination.QUARANTINE:
             keep(letter.raw)
         return reading

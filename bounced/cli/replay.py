@@ -9,18 +9,18 @@ from __future__ import annotations
 import tempfile
 from collections import Counter
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Self
 
 import click
 
 from bounced.cli.moments import moment_option
-from bounced.cli.settings import Settings, ledger_options, operator, say
+from bounced.cli.settings import Settings, jobs_option, ledger_options, operator, say
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable, Iterator, Sequence
 
-    from bounced.config import Config
     from bounced.ledger import Replay, StandingChange
     from bounced.model import RecipientReport, Report, Verdict
 
@@ -37,19 +37,38 @@ _json_option = click.option(
 @click.option("--apply", "applies", is_flag=True, help="Change it; without this it is only shown.")
 @click.option("--force", is_flag=True, help="Apply even what the brake would stop.")
 @_json_option
+@jobs_option
 @ledger_options
 @click.pass_obj
-def reclassify(
-    settings: Settings, *, since: datetime | None, applies: bool, force: bool, as_json: bool
+def reclassify(  # noqa: PLR0913 - one for each option
+    settings: Settings,
+    *,
+    since: datetime | None,
+    applies: bool,
+    force: bool,
+    as_json: bool,
+    jobs: int,
 ) -> None:
     """Judge what is stored again, by today's rules (yours too) and policy, and show the difference.
 
     Nothing is changed without --apply. Each change is kept with your name, like that of a release.
     """
-    classify = _classify(settings.ledger_config())
+    from bounced import rules
+    from bounced.jobs import Jobs
+
+    books = settings.ledger_config().rules
+    rules.rulebook(books)  # made once, before there are several of us
     now = datetime.now(UTC)
-    with settings.ledger() as ledger, Difference(as_json=as_json) as shown:
-        for piece in ledger.reclassified(classify, at=now, since=since):
+    with (
+        Jobs(jobs, partial(_classify, books=books), _deadly) as several,
+        settings.ledger() as ledger,
+        Difference(as_json=as_json) as shown,
+    ):
+
+        def over(_: object, reports: Iterable[tuple[RecipientReport, Report]]) -> Iterator[Verdict]:
+            return several.results(reports)
+
+        for piece in ledger.reclassified(rules.classify, at=now, since=since, over=over):
             shown.add(piece)
         shown.print()
         if not applies:
@@ -58,7 +77,9 @@ def reclassify(
         if ledger.too_many(shown.suppressed) and not force:
             _refuse(shown.suppressed)
         done: Counter[str] = Counter()
-        for piece in ledger.reclassify(classify, by=operator(), at=now, since=since):
+        for piece in ledger.reclassify(
+            rules.classify, by=operator(), at=now, since=since, over=over
+        ):
             done.update(_sort(change) for change in piece.changes)
     say(f"Done: {done['suppressed']} suppressed, {done['released']} released.")
 
@@ -73,15 +94,20 @@ def _refuse(newly: int) -> None:
     raise click.exceptions.Exit(Exit.PERSON_NEEDED)
 
 
-def _classify(chosen: Config) -> Callable[[RecipientReport, Report], Verdict]:
+def _classify(
+    some: Sequence[tuple[RecipientReport, Report]], books: tuple[Path, ...]
+) -> list[Verdict]:
     from bounced import rules
 
-    book = rules.rulebook(chosen.rules)
+    book = rules.rulebook(books)
+    return [rules.classify(recipient, report, rules=book) for recipient, report in some]
 
-    def classify(recipient: RecipientReport, report: Report) -> Verdict:
-        return rules.classify(recipient, report, rules=book)
 
-    return classify
+def _deadly(_one: tuple[RecipientReport, Report]) -> Verdict:
+    raise click.ClickException(
+        "Judging one of the stored reports has killed a process twice. What was changed before is "
+        "whole and in the audit. See whether memory was short, and type the same again"
+    )
 
 
 @click.command(short_help="Show what another policy would have made of the same past.")

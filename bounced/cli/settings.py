@@ -145,6 +145,18 @@ def on_list_option(command: Command) -> Command:
     )(command)
 
 
+def jobs_option(command: Command) -> Command:
+    """`--jobs`: how many processes share the reading."""
+    return click.option(
+        "--jobs",
+        type=click.IntRange(1, 64),
+        default=1,
+        show_default=True,
+        metavar="N",
+        help="Read in so many processes; the results and their order stay the same.",
+    )(command)
+
+
 def config_option(command: Command) -> Command:
     """`--config`, before or after the command's name."""
     return click.option(

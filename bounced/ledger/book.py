@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from datetime import timedelta
+from itertools import starmap
 from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, func, select, tuple_, update
@@ -405,22 +406,35 @@ class Ledger:
     # History gone through again (bounced.ledger.replay).
 
     def reclassified(
-        self, classify: replay.Classify, *, at: datetime, since: datetime | None = None
+        self,
+        classify: replay.Classify,
+        *,
+        at: datetime,
+        since: datetime | None = None,
+        over: replay.Over = starmap,
     ) -> Iterator[Replay]:
         """What `reclassify` would change, streamed by pieces; changes nothing."""
-        return replay.reclassified(self._database, self._judge, classify, at, since)
+        return replay.reclassified(self._database, self._judge, classify, at, since, over)
 
     def reclassify(
-        self, classify: replay.Classify, *, by: str, at: datetime, since: datetime | None = None
+        self,
+        classify: replay.Classify,
+        *,
+        by: str,
+        at: datetime,
+        since: datetime | None = None,
+        over: replay.Over = starmap,
     ) -> Iterator[Replay]:
         """Judge stored events again (those from `since` on), and make the standings that follow.
 
         Works while it is iterated, a transaction for each piece; what it changes is in the audit
-        under the name `by`.
+        under the name `by`. `over` puts `classify` to many reports, in order.
         """
         occasion = standings.Occasion(at, by)
         version = self._visits.books_version()
-        return replay.reclassify(self._database, self._judge, classify, version, occasion, since)
+        return replay.reclassify(
+            self._database, self._judge, classify, version, occasion, since, over
+        )
 
     def simulated(
         self, policy: Policy, *, at: datetime, since: datetime | None = None

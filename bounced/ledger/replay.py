@@ -19,7 +19,7 @@ from bounced.ledger.tables import address, event, judgement, message, replaced_j
 from bounced.model import Kind, Report, Status
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from sqlalchemy import Connection, RowMapping
@@ -29,10 +29,17 @@ if TYPE_CHECKING:
     from bounced.model import RecipientReport, Standing, Verdict
 
     Classify = Callable[[RecipientReport, Report], Verdict]
+    # `itertools.starmap`, or one that has several processes at work
+    Over = Callable[[Classify, Iterable[tuple[RecipientReport, Report]]], Iterable[Verdict]]
 
 
-def reclassified(
-    database: Database, judge: Judge, classify: Classify, at: datetime, since: datetime | None
+def reclassified(  # noqa: PLR0913, PLR0917 - what is judged, by what, and by how many
+    database: Database,
+    judge: Judge,
+    classify: Classify,
+    at: datetime,
+    since: datetime | None,
+    over: Over,
 ) -> Iterator[Replay]:
     """What `reclassify` would change; changes nothing."""
     last: str | None = ""
@@ -40,7 +47,7 @@ def reclassified(
         with database.reading() as connection:
             some = _next(connection, last, since)
             histories = standings.load(connection, some)
-            verdicts, told = _judged_again(connection, classify, some, since)
+            verdicts, told = _judged_again(connection, over, classify, some, since)
         _put(verdicts, histories)
         if some:
             changes = tuple(_against_rows(judge, histories, at))
@@ -55,6 +62,7 @@ def reclassify(  # noqa: PLR0913, PLR0917 - what is judged, by what, and on whos
     rules_version: str,
     occasion: Occasion,
     since: datetime | None,
+    over: Over,
 ) -> Iterator[Replay]:
     """Judge stored events again and make their standings anew, one transaction a piece.
 
@@ -65,7 +73,7 @@ def reclassify(  # noqa: PLR0913, PLR0917 - what is judged, by what, and on whos
         with database.writing() as connection:
             some = _next(connection, last, since)
             histories = standings.load(connection, some)
-            verdicts, told = _judged_again(connection, classify, some, since)
+            verdicts, told = _judged_again(connection, over, classify, some, since)
             _put(verdicts, histories)
             changes = tuple(_against_rows(judge, histories, occasion.at))
             if verdicts and occasion.decision_id is None:
@@ -117,7 +125,11 @@ def _next(connection: Connection, after: str, since: datetime | None) -> list[st
 
 
 def _judged_again(
-    connection: Connection, classify: Classify, addresses: Sequence[str], since: datetime | None
+    connection: Connection,
+    over: Over,
+    classify: Classify,
+    addresses: Sequence[str],
+    since: datetime | None,
 ) -> tuple[dict[int, Verdict], tuple[int, Mapping[tuple[str, str], int]]]:
     """New verdicts by event, only where they differ; how many were judged, and by which rules."""
     query = (
@@ -134,16 +146,14 @@ def _judged_again(
     )
     if since is not None:
         query = query.where(event.c.occurred_at >= since)
-    verdicts: dict[int, Verdict] = {}
-    rules: Counter[tuple[str, str]] = Counter()
-    judged = 0
-    for row in connection.execute(query).mappings():
-        verdict = classify(facts.recipient_report(row), Report(Kind(row["report_kind"])))
-        judged += 1
-        if _differs(verdict, row):
-            verdicts[row["id"]] = verdict
-            rules[row["rule"], verdict.rule] += 1
-    return verdicts, (judged, rules)
+    rows = connection.execute(query).mappings().all()
+    reports = ((facts.recipient_report(row), Report(Kind(row["report_kind"]))) for row in rows)
+    found = zip(rows, over(classify, reports), strict=True)
+    verdicts = {
+        row["id"]: (verdict, row["rule"]) for row, verdict in found if _differs(verdict, row)
+    }
+    rules = Counter((old, verdict.rule) for verdict, old in verdicts.values())
+    return {number: verdict for number, (verdict, _) in verdicts.items()}, (len(rows), rules)
 
 
 def _differs(verdict: Verdict, row: RowMapping) -> bool:

@@ -196,3 +196,21 @@ def test_a_maildir_of_the_configuration_is_emptied_audited_and_retried(
     audited = bounced("audit", "--folders")
     assert audited.exit_code == 0, audited.output
     assert len(bounced("suppressed").output.split()) == 3
+
+
+def test_several_jobs_record_what_one_records(bounced: Bounced, tmp_path: Path) -> None:
+    there = tmp_path / "letters"
+    there.mkdir()
+    for n, letter in enumerate([*letters(700), CHATTER, b""]):
+        (there / f"{n:03}.eml").write_bytes(letter)
+    facts = "SELECT address, recipient, diagnostic, occurred_at < '2000' FROM event ORDER BY 1"
+    piles = "SELECT destination, dedup_key FROM message ORDER BY 2"
+    found = {}
+    for jobs in ("1", "2"):
+        url = f"sqlite:///{bounced.folder}/{jobs}.db"
+        configure(bounced.folder, more=f'[database]\nurl = "{url}"\n[brake]\nfloor = 1000\n')
+        result = bounced("ingest", str(there), "--jobs", jobs)
+        assert (result.exit_code, "It is empty." in result.stderr) == (1, True)
+        found[jobs] = rows(url, facts), rows(url, piles)
+    assert len(found["1"][0]) == 700
+    assert found["2"] == found["1"]

@@ -12,6 +12,8 @@ from bounced.model import Kind
 from tests.cli.conftest import process
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.cli.conftest import Bounced
 
 DSN = b"""\
@@ -212,3 +214,45 @@ def test_parse_writes_utf8_wherever_it_runs(bounced: Bounced) -> None:
     out, err = running.communicate(timeout=60)
     assert (running.returncode, err) == (0, "")
     assert "用户不存在" in json.loads(out)["recipients"][0]["diagnostic"]
+
+
+def many(folder: Path) -> None:
+    for n in range(400):
+        (folder / f"{n:03}.eml").write_bytes(DSN.replace(b"gone@", b"gone%d@" % n))
+    (folder / "200.eml").write_bytes(b"")
+
+
+@pytest.mark.parametrize("form", ["--json", None])
+def test_several_jobs_print_what_one_prints(
+    bounced: Bounced, tmp_path: Path, form: str | None
+) -> None:
+    many(tmp_path)
+    words = ["parse", str(tmp_path), *([form] if form else [])]
+    alone, together = bounced(*words), bounced(*words, "--jobs", "2")
+    assert together.stdout == alone.stdout
+    assert (alone.exit_code, together.exit_code) == (1, 1)
+    assert "gone399@example.com" in together.stdout
+
+
+def test_a_letter_that_kills_its_reader_takes_no_other_with_it(tmp_path: Path) -> None:
+    many(tmp_path)
+    code = (
+        "import os, signal\n"
+        "from bounced import reading\n"
+        "real = reading.decode\n"
+        "def decode(message):\n"
+        "    report = real(message)\n"
+        "    if 'gone333@' in report.recipients[0].address: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    return report\n"
+        "reading.decode = decode\n"
+        "from bounced.cli import main\n"
+        "main()"
+    )
+    running = process("parse", str(tmp_path), "--json", "--jobs", "2", cwd=tmp_path, code=code)
+    out, _ = running.communicate(timeout=60)
+    told = [json.loads(line) for line in out.splitlines()]
+    assert [one["source"][-7:] for one in told] == [f"{n:03}.eml" for n in range(400)]
+    silent = [n for n, one in enumerate(told) if not one["recipients"]]
+    assert silent == [200, 333]
+    assert told[333]["problems"] == ["cannot be read: the reader died of it"]
+    assert running.returncode == 1

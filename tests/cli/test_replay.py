@@ -125,3 +125,15 @@ def test_a_policy_file_with_a_slip_is_refused_with_the_nearest_word(bounced: Bou
     refused = bounced("simulate", "--policy", "slip.toml", "--db", "bounced.db")
     assert refused.exit_code == 2
     assert "did you mean hard_at_once?" in refused.stderr
+
+
+def test_several_jobs_judge_as_one_does(bounced: Bounced, config: Path) -> None:
+    alone, together = (bounced("reclassify", "--json", "--jobs", n).stdout for n in "12")
+    assert together == alone
+    assert '"mine/vanished"' in together
+    assert bounced("reclassify", "--apply", "--jobs", "2").exit_code == 0
+    assert bounced("suppressed").output.split() == [
+        "a1@example.com",
+        "a2@example.com",
+        "a3@example.com",
+    ]
