@@ -97,6 +97,7 @@ class Alternatives:
         self._needing: Final = tuple(needing.values())
         self._automaton: Final = Automaton(needing)
         self._remembered: Final = lru_cache(_REMEMBERED)(self._search)
+        self.match: Final = lru_cache(_REMEMBERED)(self._match)
 
     @cached_property
     def whole(self) -> re.Pattern[str]:
@@ -121,7 +122,7 @@ class Alternatives:
         found = self.search(text)
         return text[: found.start()] if found else text
 
-    def match(self, text: str) -> re.Match[str] | None:
+    def _match(self, text: str) -> re.Match[str] | None:
         return self.whole.match(text)
 
     def fullmatch(self, text: str) -> re.Match[str] | None:

@@ -9,10 +9,13 @@ from __future__ import annotations
 import contextlib
 import re
 import unicodedata
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from bounced.automaton import Alternatives
 from bounced.model import EnhancedStatus, Reply
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 # What of a reply is looked at; a server's answer is far shorter, an attacker's is not.
 MAX_REPLY: Final = 8_000
@@ -175,6 +178,29 @@ _DOMAIN = (
 # not the tail of something longer: a name of 65 letters is no name of 64
 ADDRESS: Final = re.compile(rf"(?<![^\W{_CJK}])(?<![.+%=@-]){_LOCAL}@{_DOMAIN}(?![\w.-]{{0,255}}@)")
 _PLAIN: Final = re.compile(rf"{_LOCAL}@{_DOMAIN}")
+
+
+_LONGEST_LOCAL: Final = 66  # with its quotes
+
+
+def addresses(text: str) -> Iterator[re.Match[str]]:
+    """Every address in a text, as `ADDRESS.finditer` finds it.
+
+    No address begins far before an `@`, and most texts have few of these.
+    """
+    end, at = 0, text.find("@")
+    while at >= 0:
+        found = ADDRESS.search(text, max(end, at - _LONGEST_LOCAL))
+        if found is None:
+            return
+        yield found
+        end = found.end()
+        at = text.find("@", end)
+
+
+def first_address(text: str) -> str:
+    """The first address in a text, or an empty string."""
+    return next((found[0] for found in addresses(text)), "")
 
 
 def is_address(text: str) -> bool:

@@ -443,13 +443,13 @@ def test_the_index_finds_what_the_plain_loops_find() -> None:
 def test_the_index_leaves_the_rules_that_the_plain_question_leaves() -> None:
     index = RuleIndex(RULES)
     nothing = Heard(0, 0, contraindicated=False, elsewhere=False)
-    for code, status, command, host in (
-        (550, EnhancedStatus(5, 1, 1), "RCPT", "mx1.mail.icloud.com"),
-        (452, None, "DATA", "gmail-smtp-in.l.google.com"),
-        (None, EnhancedStatus(4, 2, 2), None, "qq.com"),
-        (None, None, None, ""),
+    for code, status, command, host, said in (
+        (550, EnhancedStatus(5, 1, 1), "RCPT", "mx1.mail.icloud.com", "no such user"),
+        (452, None, "DATA", "gmail-smtp-in.l.google.com", "gsmtp"),
+        (None, EnhancedStatus(4, 2, 2), None, "qq.com", ""),
+        (None, None, None, "", "spamhaus proofpoint barracuda"),
     ):
-        left = index.candidates(nothing, code=code, status=status, command=command, hosts=[host])
+        left = index.candidates(nothing, said, (code, status, command), [host])
         assert list(left) == [
             rule
             for rule in RULES
@@ -457,6 +457,7 @@ def test_the_index_leaves_the_rules_that_the_plain_question_leaves() -> None:
             and rule.fits_code(code)
             and rule.fits_status(status)
             and (not rule.command or command in rule.command)
+            and (not rule.mentions or any(name in said for name in rule.mentions))
             and (not rule.provider or any(f".{host}".endswith(f".{d}") for d in rule.provider))
         ]
 

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from bounced.smtp import (
     ADDRESS,
     MAX_REPLY,
+    addresses,
     canonical,
     find_code,
     find_command,
@@ -414,3 +415,15 @@ def test_a_variable_return_path_names_its_recipient_or_nobody(
     return_path: str, recipient: str | None
 ) -> None:
     assert verp_recipient(return_path) == recipient
+
+
+# --- what is looked for first ---
+
+SIGNS = st.sampled_from(
+    ["a", "b.c", "@", "<", ">", '"', " ", "@x.de", "満", "'", "-", "\n", "a" * 70]
+)
+
+
+@given(st.lists(SIGNS, max_size=25).map("".join))
+def test_addresses_are_found_beside_their_signs_as_by_the_pattern_alone(text: str) -> None:
+    assert [a.span() for a in addresses(text)] == [a.span() for a in ADDRESS.finditer(text)]

@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from bounced.decode.words import pattern
-from bounced.smtp import ADDRESS
+from bounced.smtp import ADDRESS, addresses, first_address
 
 if TYPE_CHECKING:
     from bounced.message import Message
@@ -20,6 +20,8 @@ _SMTP_REPLY: Final = re.compile(
     r"(?<![\d.])[45][0-57]\d[ \-]+(?:#?[45]\.\d\.\d{1,3}\b|[A-Z<][^\n]{3,})"
     r"|\b[45]\.[0-7]\.\d{1,3}\b"
 )
+# how either begins: rare in prose, and looked for first
+_LIKE_REPLY: Final = re.compile(r"[45](?:[0-57]\d[ \-]|\.[0-7]\.\d)")
 _ADDRESS_AT: Final = re.compile(r"\S@\S")
 
 
@@ -31,7 +33,7 @@ def daemon_sender(message: Message) -> bool:
 
 @lru_cache(1_024)
 def _daemon(sender: str) -> bool:
-    address = next(iter(ADDRESS.findall(sender)), "")
+    address = first_address(sender)
     name = sender.replace(address, "").strip(" \"'<>()")
     if not address or pattern("daemon").search(address):
         return pattern("daemon").search(sender) is not None
@@ -69,7 +71,9 @@ def failure_words(text: str) -> bool:
 
 
 def smtp_words(text: str) -> bool:
-    return _SMTP_REPLY.search(text[:20_000]) is not None
+    text = text[:20_000]
+    likely = _LIKE_REPLY.search(text)
+    return likely is not None and _SMTP_REPLY.search(text, likely.start()) is not None
 
 
 def is_report(message: Message, notice: str) -> bool:
@@ -97,9 +101,9 @@ def _agree(message: Message, notice: str, points: int, *, reply: bool) -> bool:
     words = failure_words(notice)
     points += words + reply
     head = notice[:8_000]
-    named = _ADDRESS_LINE.search(head) is not None
+    named = _address_line(head)
     if by_machine(message):
-        named = named or len({address.lower() for address in ADDRESS.findall(head)}) == 1
+        named = named or len({found[0].lower() for found in addresses(head)}) == 1
         answers = bool(message.header("in-reply-to"))
         enough = 3 if daemon_sender(message) and named and not answers else 4
         return points >= enough and (words or reply or report_subject(message))
@@ -112,6 +116,14 @@ _ADDRESS_LINE: Final = re.compile(
     rf"^[ \t]{{0,8}}(?:[\w'() -]{{1,40}}:[ \t]{{0,8}})?<?{ADDRESS.pattern}>?(?:[ \t]*$|:|\.\.\.)",
     re.MULTILINE,
 )
+
+
+def _address_line(head: str) -> bool:
+    """Whether a line is about an address; only those with an `@` can be."""
+    starts = {head.rfind("\n", 0, found.start()) + 1 for found in re.finditer("@", head)}
+    return any(_ADDRESS_LINE.match(head, start) for start in starts)
+
+
 _CODE_ANYWHERE: Final = re.compile(r"(?<![\d.])[45][0-57]\d(?![\d.])|(?<![\d.])[45]\.\d\.\d")
 
 
@@ -131,7 +143,7 @@ def _speaks_of_other_things(message: Message, notice: str) -> bool:
 
 def _asks_about_it(head: str) -> bool:
     """Whether somebody asks a question, or greets, before the notice that they show begins."""
-    first = ADDRESS.search(head)
+    first = next(addresses(head), None)
     return pattern("asks").search(head[: first.start()] if first else head) is not None
 
 
@@ -154,7 +166,7 @@ def by_machine(message: Message) -> bool:
 def by_person(message: Message) -> bool:
     """Whether the mail takes its own bounces at the address that signs it, as no daemon does."""
     signed = message.header("from").lower()
-    sender = next(iter(ADDRESS.findall(signed)), "")
+    sender = first_address(signed)
     name = signed.replace(sender, "").strip(" \"'<>()")
     returns = [value.strip(" <>").lower() for value in message.all_headers("return-path")]
     submitted = message.header("auto-submitted").lower()

@@ -24,7 +24,7 @@ class Format:
 
     name: str
     when: tuple[tuple[str, re.Pattern[str]], ...] = ()
-    begins: re.Pattern[str] | None = None
+    begins: Alternatives | None = None
     recipient: re.Pattern[str] | None = None
 
 
@@ -64,7 +64,9 @@ def _known_by(header: str, value: str) -> frozenset[str]:
 def _beginnings() -> Alternatives:
     """What notices of each dialect begin with, to be looked for at once."""
     nothing = r"\b\B"  # a dialect known by its headers has no words of its own
-    return Alternatives([form.begins.pattern if form.begins else nothing for form in formats()])
+    return Alternatives(
+        [form.begins.whole.pattern if form.begins else nothing for form in formats()]
+    )
 
 
 @cache
@@ -81,7 +83,7 @@ def _format(entry: dict[str, object]) -> Format:
     return Format(
         name=str(entry["name"]),
         when=tuple((header, _pattern(str(text))) for header, text in when.items()),
-        begins=_pattern(str(entry["begins"])) if "begins" in entry else None,
+        begins=Alternatives([str(entry["begins"])]) if "begins" in entry else None,
         recipient=_pattern(str(entry["recipient"])) if "recipient" in entry else None,
     )
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from bounced.decode.words import alternatives, pattern
 from bounced.model import Action, RecipientReport, Reply
-from bounced.smtp import ADDRESS, find_code, find_status, parse_reply
+from bounced.smtp import ADDRESS, addresses, find_code, find_status, parse_reply
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -315,7 +315,7 @@ def _anywhere(lines: list[str]) -> Iterator[_Place]:
     for number, line in enumerate(lines):
         if "@" not in line or pattern("company").search(line):
             continue
-        for found in islice(ADDRESS.finditer(line), 20):
+        for found in islice(addresses(line), 20):
             if _whole_word(line, found.start(), found[0]):
                 yield _Place(found[0], number, line)
 
@@ -518,7 +518,9 @@ _HOST = re.compile(
 
 def remote_host(text: str) -> str | None:
     """The host that answered, where the words name it."""
-    found = _HOST.search(text[:4_000])
+    text = text[:4_000]
+    named = pattern("remote_host").search(text)
+    found = _HOST.search(text, named.start()) if named else None
     return found["host"] if found else None
 
 

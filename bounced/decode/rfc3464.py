@@ -38,9 +38,13 @@ _NEXT_PART = re.compile(
 )
 
 
+def _up_to_next_part(text: str) -> str:
+    return _NEXT_PART.split(text, 1)[0] if "--" in text else text
+
+
 def status_text(message: Message) -> str | None:
     """The text of the report's machine-readable part, wherever it hides; None if there is none."""
-    texts = [_NEXT_PART.split(part.text(), 1)[0] for part in message.parts_of(*TYPES)]
+    texts = [_up_to_next_part(part.text()) for part in message.parts_of(*TYPES)]
     found = "\n\n".join(text for text in texts if text.strip())
     return found[:_REPORT_LIMIT] or None
 

@@ -44,7 +44,7 @@ from bounced.rules.books import (
 )
 from bounced.rules.folding import evidence_in, fold
 from bounced.rules.index import index_of
-from bounced.smtp import ADDRESS, is_address, parse_reply
+from bounced.smtp import addresses, is_address, parse_reply
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -292,13 +292,8 @@ def _ranked(
 
 
 def _fitting(index: RuleIndex, evidence: _Evidence) -> Iterator[tuple[Rule, _Evidence]]:
-    candidates = index.candidates(
-        evidence.heard,
-        code=evidence.code,
-        status=evidence.status,
-        command=evidence.command,
-        hosts=evidence.hosts,
-    )
+    codes = (evidence.code, evidence.status, evidence.command)
+    candidates = index.candidates(evidence.heard, evidence.said, codes, evidence.hosts)
     for rule in candidates:
         if _fits(rule, evidence):
             yield rule, evidence
@@ -360,10 +355,10 @@ def _said_of_another(evidence: _Evidence) -> bool:
         for one in (evidence.recipient.address, evidence.recipient.original_address)
         if one and "@" in one
     ]
-    first = ADDRESS.search(text) if own else None
+    first = next(addresses(text), None) if own else None
     if first is None or _CONTACT.search(text, max(0, first.start() - 16), first.start()):
         return False
-    named = [one.casefold().rpartition("@") for one in ADDRESS.findall(text)]
+    named = [one.casefold().rpartition("@") for one in (found[0] for found in addresses(text))]
     return not any(
         _NOBODY.match(local)
         or any(mine in local or local in mine for mine, _, _ in own)
@@ -390,11 +385,9 @@ def _host(name: str) -> str:
 
 def _fits(rule: Rule, evidence: _Evidence) -> bool:
     """Whether a rule that the index found fits in what the index does not know."""
-    return (
-        (not rule.mentions or any(name in evidence.said for name in rule.mentions))
-        and (rule.pattern is None or rule.pattern.search(evidence.words) is not None)
-        and (rule.outcome is not Outcome.HARD or _may_be_hard(rule, evidence))
-    )
+    if rule.pattern is not None and rule.pattern.search(evidence.words) is None:
+        return False
+    return rule.outcome is not Outcome.HARD or _may_be_hard(rule, evidence)
 
 
 def _may_be_hard(rule: Rule, evidence: _Evidence) -> bool:

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from bounced.model import EnhancedStatus
     from bounced.rules.books import Phrase, Rule
 
+    # reply code, enhanced status, and the command that was answered
+    Codes = tuple[int | None, EnhancedStatus | None, str | None]
+
 Owner = TypeVar("Owner", bound="Hashable")
 
 # How many different texts are remembered: what servers say is the same over and over.
@@ -94,6 +97,16 @@ class RuleIndex:
         for at, rule in enumerate(rules):
             for domain in rule.provider:
                 self._at[domain] = self._at.get(domain, 0) | 1 << at
+        self._any_text: Final = self._bits(lambda rule: not rule.mentions)
+        named: defaultdict[str, int] = defaultdict(int)
+        for at, rule in enumerate(rules):
+            for name in rule.mentions:
+                named[name] |= 1 << at
+        self._naming: Final = tuple(named.values())
+        self._names: Final = Automaton(named, plain=plain)
+        self._any_code: Final = self._without(lambda rule: rule.code)
+        self._any_status: Final = self._without(lambda rule: rule.status)
+        self._any_command: Final = self._without(lambda rule: rule.command)
         self.heard: Final = lru_cache(_REMEMBERED)(self._heard)
         self._with_code: Final = lru_cache(_REMEMBERED)(self._fit_code)
         self._with_status: Final = lru_cache(_REMEMBERED)(self._fit_status)
@@ -114,13 +127,21 @@ class RuleIndex:
         )
 
     def _fit_code(self, code: int | None) -> int:
-        return self._bits(lambda rule: rule.fits_code(code))
+        bits, narrowed = self._any_code
+        return bits | sum(bit for bit, rule in narrowed if rule.fits_code(code))
 
     def _fit_status(self, status: EnhancedStatus | None) -> int:
-        return self._bits(lambda rule: rule.fits_status(status))
+        bits, narrowed = self._any_status
+        return bits | sum(bit for bit, rule in narrowed if rule.fits_status(status))
 
     def _fit_command(self, command: str | None) -> int:
-        return self._bits(lambda rule: not rule.command or command in rule.command)
+        bits, narrowed = self._any_command
+        return bits | sum(bit for bit, rule in narrowed if command in rule.command)
+
+    def _without(self, narrowing: Callable[[Rule], object]) -> tuple[int, list[tuple[int, Rule]]]:
+        """The rules that are not narrowed so, and those that are with their bits."""
+        narrowed = [(1 << at, rule) for at, rule in enumerate(self.rules) if narrowing(rule)]
+        return self._bits(lambda rule: not narrowing(rule)), narrowed
 
     def _at_hosts(self, hosts: Iterable[str]) -> int:
         """The rules for all hosts, and those of the domains in which one of these is."""
@@ -132,21 +153,23 @@ class RuleIndex:
                 domain = domain.partition(".")[2]
         return found
 
+    def _mentioned(self, said: str) -> int:
+        """The rules that need no name in the folded text, and those whose names stand there."""
+        found = self._any_text
+        for number, _, _ in self._names.find(said):
+            found |= self._naming[number]
+        return found
+
     def candidates(
-        self,
-        heard: Heard,
-        *,
-        code: int | None,
-        status: EnhancedStatus | None,
-        command: str | None,
-        hosts: Iterable[str],
+        self, heard: Heard, said: str, codes: Codes, hosts: Iterable[str]
     ) -> Iterator[Rule]:
-        """The rules that fit what was heard, codes, command and hosts: all but their names,
-        patterns, and whether they may be hard.
+        """The rules that fit what was heard, said, codes, command and hosts; whether patterns
+        of theirs fit, and whether they may be hard, is not asked.
         """
+        code, status, command = codes
         fitting = (heard.speaking | self._silent) & ~heard.excepted
         fitting &= self._with_code(code) & self._with_status(status) & self._with_command(command)
-        return self.in_order(fitting & self._at_hosts(hosts))
+        return self.in_order(fitting & self._at_hosts(hosts) & self._mentioned(said))
 
     def in_order(self, bits: int) -> Iterator[Rule]:
         """The rules that these bits are, in the order of the books."""

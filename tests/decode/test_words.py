@@ -56,7 +56,8 @@ def patterns() -> Iterator[tuple[str, re.Pattern[str] | re.Pattern[bytes]]]:
     for name in words.names():
         yield f"words.toml {name}", words.pattern(name).whole
     for form in formats.formats():
-        for part, pattern in (("begins", form.begins), ("recipient", form.recipient), *form.when):
+        begins = form.begins.whole if form.begins else None
+        for part, pattern in (("begins", begins), ("recipient", form.recipient), *form.when):
             if pattern is not None:
                 yield f"formats.toml {form.name} {part}", pattern
 
