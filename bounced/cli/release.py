@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 @click.option("--reason", "reasons", multiple=True, help="All suppressed for this reason.")
 @click.option("--rule", "rules", multiple=True, help="All suppressed by the word of this rule.")
 @click.option("--run", "run_id", type=int, help="All that this run suppressed.")
+@click.option("--incident", "incident_id", type=int, help="All suppressed by its events.")
 @moment_option("--since", "Only suppressions that began then or later.")
 @moment_option("--until", "Only suppressions that began before.")
 @click.option("--note", default="", help="Why; it is kept with the release.")

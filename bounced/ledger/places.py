@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from sqlalchemy import and_, func, select
+from sqlalchemy import and_, func, or_, select
 
 from bounced.ledger.engine import chunks
-from bounced.ledger.tables import event, judgement
+from bounced.ledger.tables import event, incident, judgement
 from bounced.model import Fault, Kind, Outcome, Reason
 
 if TYPE_CHECKING:
@@ -46,6 +46,17 @@ def _hard_between(begins_at: datetime, ends_at: datetime) -> ColumnElement[bool]
         judgement.c.outcome == Outcome.HARD.value,
         judgement.c.fault.in_(BLAMED),
         judgement.c.reason != Reason.PROVIDER_SUPPRESSED.value,
+    )
+
+
+def of_incident() -> ColumnElement[bool]:
+    """Whether an event (of a query) is of the place and window of an incident (of the same)."""
+    by_domain = (incident.c.scope == "domain") & (incident.c.name == event.c.domain)
+    by_provider = (incident.c.scope == "provider") & (incident.c.name == event.c.provider)
+    return and_(
+        event.c.occurred_at >= incident.c.begins_at,
+        event.c.occurred_at < incident.c.ends_at,
+        or_(by_domain, by_provider),
     )
 
 

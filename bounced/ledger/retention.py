@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, bindparam, delete, select, update
 
-from bounced.ledger import facts
+from bounced.ledger import facts, places
 from bounced.ledger.engine import CHUNK, chunks
 from bounced.ledger.standings import Occasion, settle
 from bounced.ledger.tables import (
     address,
     event,
+    incident,
     judgement,
     list_standing,
     message,
@@ -71,13 +72,14 @@ def _old(connection: Connection, before: datetime, at: datetime, after: str) -> 
     )
     waits = select(newly_suppressed.c.address).where(newly_suppressed.c.address == event.c.address)
     undecided = select(run.c.id).where(run.c.state.in_(("held", "open", "failed")))
+    open_incident = select(incident.c.id).where(incident.c.state == "open", places.of_incident())
     query = (
         select(event.c.address)
         .distinct()
         .join(address, address.c.address == event.c.address)
         .where(event.c.occurred_at < before, event.c.address > after)
         .where(~suppressed, ~own.exists(), ~waits.exists())
-        .where(event.c.run_id.not_in(undecided))
+        .where(event.c.run_id.not_in(undecided), ~open_incident.exists())
         .order_by(event.c.address)
         .limit(CHUNK)
     )

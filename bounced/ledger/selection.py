@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import exists, or_
 
+from bounced.ledger import places
 from bounced.ledger.engine import CHUNK
 from bounced.ledger.reading import STREAM, suppressed_at
 from bounced.ledger.rows import SuppressedRow
-from bounced.ledger.tables import address, transition
+from bounced.ledger.tables import address, incident, transition
 from bounced.smtp import folded
 
 if TYPE_CHECKING:
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
 class Selection:
     """What an address must fit to be chosen: each thing that is given, by one of its values.
 
-    `run_id` is the run that suppressed it, `since` and `until` bound when the suppression began
+    `run_id` is the run that suppressed it, `incident_id` the incident of which the deciding event
+    is, `since` and `until` bound when the suppression began
     (aware, `until` not included). `addresses` are few enough for one statement.
     """
 
@@ -35,6 +37,7 @@ class Selection:
     reasons: tuple[str, ...] = ()
     rules: tuple[str, ...] = ()
     run_id: int | None = None
+    incident_id: int | None = None
     since: datetime | None = None
     until: datetime | None = None
 
@@ -93,4 +96,7 @@ def _narrowed(query: Select[Any], chosen: Selection) -> Select[Any]:
     if chosen.run_id is not None:
         this = (transition.c.address == address.c.address) & (transition.c.run_id == chosen.run_id)
         conditions.append(exists().where(this, transition.c.to_suppressed))
+    if chosen.incident_id is not None:
+        this = (incident.c.id == chosen.incident_id) & places.of_incident()
+        conditions.append(exists().where(this))
     return query.where(*conditions)

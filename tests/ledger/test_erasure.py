@@ -11,7 +11,7 @@ import pytest
 from bounced.ledger import Hearsay, LedgerError, Source, adopt, audit, erasure, retention
 from bounced.ledger.erasure import Names
 from bounced.model import NoticeKind, RecipientReport, Reply, Returned, Subscription
-from bounced.policy import Brake
+from bounced.policy import Brake, Incidents
 from tests.servers.database import rows
 
 from .conftest import START, bounce, day, on_the_list, opened, reading, synced
@@ -311,3 +311,12 @@ def test_a_report_that_names_one_person_in_two_ways_is_forgotten_whole(url: str)
         erasure.forget(ledger, ANN, at=day(0))
         assert ANN not in everything(url, ledger)
         assert rows(url, "SELECT count(*) FROM event") == [(0,)]
+
+
+def test_what_an_open_incident_keeps_waiting_is_not_purged(url: str) -> None:
+    with opened(url, unusual=Incidents(floor=2, young_days=0)) as ledger:
+        synced(ledger, [reading(n, f"a{n}@example.com", at=day(1)) for n in range(1, 5)])
+        (waits,) = ledger.incidents()
+        assert sum(retention.purge_events(ledger, day(30), at=day(50))) == 0
+        ledger.decide_incident(waits.id, accept=False, by="eve", at=day(2))
+        assert sum(retention.purge_events(ledger, day(30), at=day(50))) == 4

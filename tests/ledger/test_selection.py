@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bounced.ledger import Selection
-from bounced.policy import Brake
+from bounced.policy import Brake, Incidents
 
 from .conftest import bounce, day, on_the_list, opened, reading, synced
 
@@ -109,3 +109,17 @@ def test_whom_never_to_suppress_is_meant_in_any_case(url: str) -> None:
     with opened(url, never_suppress=["Staff@Example.com"]) as ledger:
         synced(ledger, [reading(1, "staff@example.com"), reading(2, "STAFF@example.com")])
         assert on_the_list(ledger) == []
+
+
+def test_those_whom_the_events_of_an_incident_suppressed_can_be_released_together(url: str) -> None:
+    few = Incidents(floor=2, young_days=0)
+    with opened(url, unusual=few) as ledger:
+        synced(ledger, [reading(n, f"a{n}@example.com", at=day(1)) for n in range(1, 5)])
+        synced(ledger, [reading(9, "other@example.org", at=day(1))])
+        (waits,) = ledger.incidents()
+        ledger.decide_incident(waits.id, accept=True, by="eve", at=day(2))
+        chosen = Selection(incident_id=waits.id)
+        assert len(list(ledger.selected(chosen, at=day(3)))) == 4
+        assert sum(ledger.release_selected(chosen, by="eve", note="", at=day(3))) == 4
+        assert on_the_list(ledger, on=4) == ["other@example.org"]
+        assert list(ledger.selected(Selection(incident_id=99), at=day(3))) == []

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from sqlalchemy import create_engine, inspect
 
-from bounced.policy import Brake
+from bounced.policy import Brake, Incidents
 from tests.servers.database import driver, rows
 
 from .conftest import bounce, day, opened, reading, synced
@@ -25,10 +25,10 @@ CONTRACT = {
         3,
         "address status reason since expires_at rule because said last_event_at folded list",
     ),
-    "address_history": (1, HISTORY),
+    "address_history": (2, HISTORY),
     "provider_health": (
-        1,
-        "day domain reports addresses hard soft blocked complaints delivered",
+        2,
+        "day domain provider reports addresses hard soft blocked complaints delivered",
     ),
 }
 
@@ -94,8 +94,23 @@ def test_the_health_of_a_domain_is_counted_by_day(ledger: Ledger, url: str) -> N
         ],
     )
     found = rows(url, "SELECT * FROM provider_health ORDER BY domain, day")
-    assert [tuple(int(n) if i > 1 else n for i, n in enumerate(row)) for row in found] == [
-        ("2026-01-01", "example.com", 2, 2, 2, 0, 0, 0, 0),
-        ("2026-01-02", "example.com", 1, 1, 0, 1, 0, 0, 0),
-        ("2026-01-01", "example.net", 1, 1, 0, 0, 0, 0, 1),
+    assert [(*row[:3], *map(int, row[3:])) for row in found] == [
+        ("2026-01-01", "example.com", None, 2, 2, 2, 0, 0, 0, 0),
+        ("2026-01-02", "example.com", None, 1, 1, 0, 1, 0, 0, 0),
+        ("2026-01-01", "example.net", None, 1, 1, 0, 0, 0, 0, 1),
     ]
+
+
+def test_what_an_incident_keeps_waiting_does_not_count_in_the_views_either(url: str) -> None:
+    with opened(url, unusual=Incidents(floor=2, young_days=0)) as ledger:
+        synced(ledger, [reading(n, f"a{n}@gmail.com", at=day(1)) for n in range(1, 6)])
+        synced(ledger, [reading(9, bounce("soft@gmail.com", "soft"), at=day(1))])
+        (waits,) = ledger.incidents()
+        hard = "SELECT counts FROM address_history WHERE what = 'event' AND outcome = 'hard'"
+        assert set(rows(url, hard)) == {(False,)}
+        ((provider, reports),) = rows(url, "SELECT provider, reports FROM provider_health")
+        assert (provider, reports) == ("google", 1)
+        ledger.decide_incident(waits.id, accept=True, by="eve", at=day(2))
+        assert set(rows(url, hard)) == {(True,)}
+        ((_, reports),) = rows(url, "SELECT provider, reports FROM provider_health")
+        assert reports == 6
