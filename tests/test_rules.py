@@ -347,6 +347,13 @@ def test_a_vague_saying_is_not_hard_under_a_status_of_another_subject(text: str)
     assert verdict(text.replace(text[4:9], "5.1.0")).outcome is Outcome.HARD
 
 
+def test_words_and_a_number_that_contradict_each_other_are_not_sure() -> None:
+    assert verdict("550 5.1.1 User unknown").confidence >= 0.9
+    assert verdict("550 User unknown").confidence >= 0.9
+    assert verdict("550 5.7.1 User unknown").outcome is Outcome.HARD
+    assert verdict("550 5.7.1 User unknown").confidence < 0.9
+
+
 def test_a_mail_that_goes_back_to_its_sender_may_still_be_hard() -> None:
     assert judged("550 5.1.1 User unknown, message returned to sender") == ("hard", "user_unknown")
 

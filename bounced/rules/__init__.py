@@ -102,6 +102,8 @@ _BEFORE_RCPT: Final = frozenset({"CONN", "HELO", "EHLO", "STARTTLS", "AUTH", "MA
 # of the system, of media or of security (RFC 3463, 2: subjects 3, 6 and 7).
 _WEAK: Final = 0.8
 _OTHER_SUBJECTS: Final = frozenset({3, 6, 7})
+# What words that condemn are worth under such a status: they and the number contradict each other.
+_CONTRADICTED: Final = 0.85
 
 # Sayings that name another mailbox and still speak of the recipient.
 _OF_ANYBODY: Final = frozenset({Reason.USER_MOVED, Reason.PROVIDER_SUPPRESSED})
@@ -398,11 +400,7 @@ def _may_be_hard(rule: Rule, evidence: _Evidence) -> bool:
     vague = rule.level is Level.PHRASE and (
         rule.confidence < _WEAK or rule.reason is Reason.HOST_UNKNOWN
     )
-    if (
-        (vague or rule.level is Level.CODE)
-        and evidence.status is not None
-        and evidence.status.subject in _OTHER_SUBJECTS
-    ):
+    if (vague or rule.level is Level.CODE) and _of_other_subject(evidence):
         return False
     if evidence.elsewhere and rule.level > Level.OPERATOR:
         return rule.reason is Reason.PROVIDER_SUPPRESSED  # said by our own side, of our account
@@ -410,6 +408,10 @@ def _may_be_hard(rule: Rule, evidence: _Evidence) -> bool:
         return False
     destination = evidence.status == _DESTINATION and not evidence.hearsay
     return destination or not _doubtful(rule, evidence)
+
+
+def _of_other_subject(evidence: _Evidence) -> bool:
+    return evidence.status is not None and evidence.status.subject in _OTHER_SUBJECTS
 
 
 def _doubtful(rule: Rule, evidence: _Evidence) -> bool:
@@ -429,6 +431,8 @@ def _verdict(rule: Rule, evidence: _Evidence) -> Verdict:
         sure = min(sure, _HEARSAY)
     if rule.outcome is Outcome.HARD and _doubtful(rule, evidence):
         sure = min(sure, _FORWARDED)
+    if rule.outcome is Outcome.HARD and rule.level is Level.PHRASE and _of_other_subject(evidence):
+        sure = min(sure, _CONTRADICTED)
     return Verdict(rule.outcome, rule.reason, rule.fault, sure, rule.id, rule.because)
 
 
