@@ -100,7 +100,9 @@ def _balance(whose: Any, connection: Any) -> Balance:
     numbers = {name: int(count or 0) for name, count in zip(columns, found, strict=True)}
     told = select(event.c.id).where(event.c.message_id == message.c.id).exists()
     # a duplicate tells nothing new, and a bounce of nobody is set aside
-    first = select(seen.c.dedup_key).where(seen.c.message_id == message.c.id).exists()
+    # by the key, which has an index, and then by the letter, which has none
+    same = (seen.c.dedup_key == message.c.dedup_key) & (seen.c.message_id == message.c.id)
+    first = select(seen.c.dedup_key).where(same).exists()
     erased = message.c.problems.contains(f'"{FORGOTTEN}"') | message.c.problems.contains(
         f'"{PURGED}"'
     )
