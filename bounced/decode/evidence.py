@@ -82,7 +82,8 @@ def is_report(message: Message, notice: str) -> bool:
     Bare bodies (no headers at all) are believed by their words alone.
     """
     if not message.headers:
-        return failure_words(notice) and _ADDRESS_AT.search(notice) is not None
+        told = failure_words(notice) and _ADDRESS_AT.search(notice) is not None
+        return told and (smtp_words(notice) or not _asks_about_it(notice[:8_000]))
     if message.header("x-failed-recipients"):
         return True
     if by_person(message) or says_itself_automatic(message) or by_list(message):

@@ -71,7 +71,7 @@ _LINE_START = re.compile(
 )
 # What may stand right behind an address that a line is about.
 _AFTER = re.compile(
-    r"^[>\"'”»\])\s]*(?:&gt;)?(?:$|[>:：;,.(\[\-–—<=]|\.\.\.|\s(?:on|at|because|said|failed|was|is|has|reason|rejected|unknown|\(|-|=|—|–|…|\d{3}|via|host|:|：|could|does|不|은|는|の|は|ist|n'|no)\b|\s{2,}\S)",
+    r"^[>\"'”»\])\s]*(?:&gt;)?(?:$|[>:：;,.(\[\-–—<=]|\.\.\.|\s[-(=|—–…:：]|\s(?:on|at|because|said|failed|was|is|has|reason|rejected|unknown|\d{3}|via|host|could|does|不|은|는|の|は|ist|n'|no)\b|\s{2,}\S)",
     re.IGNORECASE,
 )
 # An address that quotes or brackets set off, whatever a language says next.
@@ -199,9 +199,14 @@ _ENVIRONMENT = re.compile(r"[A-Z_]{3,20}=")
 
 def _may_fail(address: str, around: Surroundings) -> bool:
     low = address.lower()
-    if _ENVIRONMENT.match(address) or low in around.never:
+    if _ENVIRONMENT.match(address) or any(_ends_with(ours, low) for ours in around.never):
         return False
     return low.partition("@")[0] not in _ROLES or low in around.mailed
+
+
+def _ends_with(ours: str, address: str) -> bool:
+    """Whether an address is one of ours, or what damage left of it."""
+    return ours == address or (ours.endswith(address) and ours[: -len(address)][-1:].isalnum())
 
 
 def _failed_by_header(lines: list[str], around: Surroundings) -> list[_Place]:
@@ -256,7 +261,26 @@ def _begun(line: str) -> re.Match[str] | None:
     found = _LINE_START.match(line)
     if found is None or not (_AFTER.match(found["after"]) or _SET_OFF.match(line)):
         return None
-    return found
+    return found if _uncut(line, *found.span("address")) else None
+
+
+def _uncut(line: str, start: int, end: int) -> bool:
+    """Whether an address is as its writer had it: no damage at its ends, and its bracket closed."""
+    before, after, beyond = line[:start][-1:], line[end : end + 1], line[end + 1 : end + 2]
+    if not (_sound(before) and _sound(after) and before != "\\"):
+        return False
+    if before == "<":
+        return after in ("", ">", " ", "\t")
+    if after in ("=", "?"):  # the end of a question, or the beginning of an encoded word
+        return beyond in ("", " ")
+    if after == "." and "." not in line[start:end].rpartition("@")[2]:
+        return beyond in ("", " ")
+    return after != "." or _sound(beyond)
+
+
+def _sound(character: str) -> bool:
+    """Whether a character belongs into text; an empty one stands for the end of the line."""
+    return character != "\ufffd" and (character.isprintable() or character.isspace())
 
 
 def _labelled(lines: list[str]) -> Iterator[_Place]:
@@ -288,27 +312,37 @@ def _commands(lines: list[str]) -> Iterator[_Place]:
         if "@" not in line:
             continue
         found = _COMMAND_LINE.search(line) or _TRANSCRIPT.match(line)
-        if found and not re.search(r"mail from|sender", line, re.IGNORECASE):
+        if (
+            found
+            and _uncut(line, *found.span("address"))
+            and not _in_company(line[: found.start("address")])
+        ):
             tail = line if _TRANSCRIPT.match(line) or find_code(line) else ""
             yield _Place(found["address"], number, tail)
+
+
+# an address to try next
+_ADVICE = re.compile(r"\binstead\b|for example|\be\.g\.|stattdessen|zum beispiel", re.IGNORECASE)
 
 
 def _inline(lines: list[str]) -> Iterator[_Place]:
     """`could not be delivered to a@example.com because …`."""
     for number, line in enumerate(lines):
-        if "@" not in line or pattern("company").search(line):
+        if "@" not in line or _ADVICE.search(line):
             continue
         for found in _INLINE.finditer(line):
-            if _whole_word(line, found.start("address"), found["address"]):
+            before = line[: found.start("address")]
+            if not _in_company(before) and _whole_word(line, *found.span("address")):
                 yield _Place(found["address"], number, line)
 
 
-def _whole_word(line: str, start: int, address: str) -> bool:
+def _whole_word(line: str, start: int, end: int) -> bool:
     """In the middle of a sentence: a full domain, and all that the angle brackets hold."""
     opened = line.rfind("<", 0, start)
     inside = opened > line.rfind(">", 0, start)
     alone = line[opened + 1 : start].strip().removeprefix("mailto:") == ""
-    return "." in address.rpartition("@")[2] and (alone or not inside)
+    full = "." in line[start:end].rpartition("@")[2]
+    return full and (alone or not inside) and _uncut(line, start, end)
 
 
 def _anywhere(lines: list[str]) -> Iterator[_Place]:
@@ -316,7 +350,7 @@ def _anywhere(lines: list[str]) -> Iterator[_Place]:
         if "@" not in line or pattern("company").search(line):
             continue
         for found in islice(addresses(line), 20):
-            if _whole_word(line, found.start(), found[0]):
+            if _whole_word(line, *found.span()):
                 yield _Place(found[0], number, line)
 
 

@@ -61,6 +61,13 @@ def test_a_person_or_program_that_speaks_of_bounces_is_no_bounce(
     assert (got.report.kind, got.bounces) == (Kind.OTHER, ())
 
 
+def test_a_person_without_headers_who_asks_something_is_no_bounce() -> None:
+    asked = b"Could you take a@example.com off your list? It does not exist any more.\n"
+    assert parse(asked).report.kind is Kind.OTHER
+    said = b"Your message to a@example.com could not be delivered. The mailbox does not exist.\n"
+    assert parse(said).report.kind is Kind.BOUNCE
+
+
 @pytest.mark.parametrize(
     ("sender", "subject", "returns"),
     [

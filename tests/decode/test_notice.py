@@ -75,6 +75,22 @@ def test_an_address_in_the_subject_counts_where_the_words_name_nobody() -> None:
     assert read("It is full.", subject=f"Undeliverable: {A} b@example.com") == []
 
 
+@pytest.mark.parametrize(
+    "cut",
+    [
+        "<a@example.co\ufffdm>: 550 5.1.1 unknown", "<a@example.com: 550 5.1.1 unknown", "a@example.=?utf-8?Q?com?= 550 no",
+        "\\210a@example.com: 550 5.1.1 unknown", "to a@example.\u202ecom: 550 5.1.1 unknown",
+    ],
+)  # fmt: skip
+def test_an_address_that_damage_cut_is_nobodys(cut: str) -> None:
+    assert read(f"Not delivered:\n\n{cut}\n") == []
+
+
+def test_what_is_left_of_an_address_of_ours_is_nobodys() -> None:
+    ours = frozenset({"bounces+4c1@lists.example.org"})
+    assert read("ounces+4c1@lists.example.org: 550 5.1.1 unknown\n", never=ours) == []
+
+
 def test_addresses_of_senders_and_of_helpers_do_not_bounce() -> None:
     text = (
         f"<{A}>: 550 5.1.1 unknown\n\nFor help write to help@example.com\nnews@example.org: 550 x\n"
