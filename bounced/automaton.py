@@ -15,7 +15,7 @@ import importlib
 import re
 from functools import cache, cached_property, lru_cache
 from itertools import groupby
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -30,6 +30,33 @@ def _library() -> Any:
         return importlib.import_module("ahocorasick_rs")
     except ImportError:
         return None
+
+
+class Waiting:
+    """A pattern that compiles itself when it is first used (see `later`)."""
+
+    def __init__(self, pattern: str, flags: int) -> None:
+        self.pattern: Final = pattern
+        self.flags: Final = flags
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in _METHODS:
+            raise AttributeError(name)
+        compiled = re.compile(self.pattern, self.flags)
+        for method in _METHODS:
+            setattr(self, method, getattr(compiled, method))
+        return self.__dict__[name]
+
+
+_METHODS: Final = ("search", "match", "fullmatch", "finditer", "findall", "sub", "split")
+
+
+def later(pattern: str, flags: int = 0) -> re.Pattern[str]:
+    """A pattern of which only the methods are used, compiled no sooner than that.
+
+    With the letters of all languages in them some take as long as a program may take to start.
+    """
+    return cast("re.Pattern[str]", Waiting(pattern, flags))
 
 
 class Automaton:

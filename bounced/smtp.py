@@ -11,7 +11,7 @@ import re
 import unicodedata
 from typing import TYPE_CHECKING, Final
 
-from bounced.automaton import Alternatives
+from bounced.automaton import Alternatives, later
 from bounced.model import EnhancedStatus, Reply
 
 if TYPE_CHECKING:
@@ -176,8 +176,8 @@ _DOMAIN = (
     r"|\[[\dA-Fa-f.:IPv]{2,45}\])"
 )
 # not the tail of something longer: a name of 65 letters is no name of 64
-ADDRESS: Final = re.compile(rf"(?<![^\W{_CJK}])(?<![.+%=@-]){_LOCAL}@{_DOMAIN}(?![\w.-]{{0,255}}@)")
-_PLAIN: Final = re.compile(rf"{_LOCAL}@{_DOMAIN}")
+ADDRESS: Final = later(rf"(?<![^\W{_CJK}])(?<![.+%=@-]){_LOCAL}@{_DOMAIN}(?![\w.-]{{0,255}}@)")
+_PLAIN: Final = later(rf"{_LOCAL}@{_DOMAIN}")
 
 
 _LONGEST_LOCAL: Final = 66  # with its quotes
@@ -281,7 +281,7 @@ def unwrapped(address: str) -> str:
 # any other hyphen a name with hyphens of its own has no certain border
 _PLUS = r"[^@\s+]*\+(?:\d+-[\da-f]+-|[\da-f]{4,8}\.[\da-f]{4,8}-)?"
 _DASH = r"(?:[^@\s]*-)?(?:return|bounces?)-(?:\d+-|mc\.us\d+_\d+\.\d+-)?"
-_VERP = re.compile(
+_VERP = later(
     rf"(?:(?:{_PLUS}|{_DASH})(?P<local>{_LOCAL})"
     rf"|[^@\s-]*-(?P<short>(?![^@\s=]*-){_LOCAL}))"
     r"=(?P<domain>[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63}){1,8})$"

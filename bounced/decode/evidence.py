@@ -10,6 +10,7 @@ import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
+from bounced.automaton import later
 from bounced.decode.words import pattern
 from bounced.smtp import ADDRESS, addresses, first_address
 
@@ -113,7 +114,7 @@ def _agree(message: Message, notice: str, points: int, *, reply: bool) -> bool:
     return points >= 3 and words and coded and named and not _asks_about_it(head)
 
 
-_ADDRESS_LINE: Final = re.compile(
+_ADDRESS_LINE: Final = later(
     rf"^[ \t]{{0,8}}(?:[\w'() -]{{1,40}}:[ \t]{{0,8}})?<?{ADDRESS.pattern}>?(?:[ \t]*$|:|\.\.\.)",
     re.MULTILINE,
 )

@@ -14,6 +14,7 @@ from functools import lru_cache
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
+from bounced.automaton import later
 from bounced.decode.words import alternatives, pattern
 from bounced.model import Action, RecipientReport, Reply
 from bounced.smtp import ADDRESS, addresses, find_code, find_status, parse_reply
@@ -65,7 +66,7 @@ class _Place:
 _A = ADDRESS.pattern
 _LEAD = r"^[ \t>|]{0,40}(?:(?:[*•·●–]|-{1,3}|\(?\d{1,3}[.)])[ \t]+)?"
 _LABEL = alternatives("recipient_label")
-_LINE_START = re.compile(
+_LINE_START = later(
     rf"{_LEAD}(?P<label>{_LABEL}(?:\s{{0,5}}[:：=]\s{{0,5}}|\s{{1,5}})(?:rfc822\s?;\s?)?)?[\"'“«\[(]{{0,2}}(?:<|&lt;)?(?:mailto:|smtp:)?(?P<address>{_A})(?P<after>.*)$",
     re.IGNORECASE,
 )
@@ -75,11 +76,11 @@ _AFTER = re.compile(
     re.IGNORECASE,
 )
 # An address that quotes or brackets set off, whatever a language says next.
-_SET_OFF = re.compile(
+_SET_OFF = later(
     rf"{_LEAD}(?:'{_A}'|\"{_A}\"|<{_A}>|\[{_A}\])[ \t](?!wrote|schrieb)", re.IGNORECASE
 )
 # `Elsa Berg <elsa@example.com>` and nothing else
-_WITH_NAME = re.compile(
+_WITH_NAME = later(
     rf"{_LEAD}[\"']?[^\s<>@:：\"'(][^<>@:：\"(]{{0,60}}[\"']?[ \t]{{1,20}}"
     rf"[<(](?:mailto:)?(?P<address>{_A})"
     r"(?P<after>[>)][ \t]*(?:\(.*\)[:：,;.]?\s*|[,;.]?\s*|[:：].*))$"
@@ -94,19 +95,19 @@ _KEY = re.compile(
 )
 # what a program printed of its surroundings tells nothing of who failed
 _SHELL = re.compile(r"^[ \t]{0,8}(?:SHELL|PATH|HOME)=", re.MULTILINE)
-_COMMAND_LINE = re.compile(rf"rcpt to:\s*<?(?P<address>{_A})>?", re.IGNORECASE)
-_TRANSCRIPT = re.compile(
+_COMMAND_LINE = later(rf"rcpt to:\s*<?(?P<address>{_A})>?", re.IGNORECASE)
+_TRANSCRIPT = later(
     r"^[ \t>|]{0,12}(?:<<<\s*|\.\.\.\s*)?(?:[45]\d\d)[ \-](?:[45]\.\d\.\d{1,3} )?"
     rf".{{0,120}}?<?(?P<address>{_A})>?",
     re.IGNORECASE,
 )
-_INLINE = re.compile(
+_INLINE = later(
     rf"(?:\b{alternatives('inline')}(?:\s?[:：]\s{{0,4}}|\s{{1,4}})"
     r"|[へに宛対地址人給给至向者][\s:：]{0,4})(?:the )?(?:(?:address|user|recipient|mailbox)\s)?"
     rf"[\"'“«「<(\[]{{0,2}}(?:mailto:)?(?P<address>{_A})",
     re.IGNORECASE,
 )
-_PARENTHESIS = re.compile(
+_PARENTHESIS = later(
     rf"^\s*[(<]?{alternatives('forwarded')}(?: from| to)?:?\s*<?(?P<address>{_A})",
     re.IGNORECASE,
 )
@@ -396,7 +397,7 @@ def _gather(lines: list[str], places: list[_Place]) -> None:
 
 
 # what an address line holds beside the address where its answer stands above it
-_BARE_LINE = re.compile(
+_BARE_LINE = later(
     rf"^[ \t]*+(?:(?:for|to|an|für|pour|para|per|voor|do|для)\b:?[ \t]*+)?<?{_A}>?[ \t]*$"
 )
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bounced.automaton import Alternatives, _needed
+from bounced.automaton import Alternatives, Waiting, _needed
 from bounced.decode import formats, words
 from bounced.decode.original import _INDENTED, _RULED
 from bounced.message import read
@@ -51,6 +51,8 @@ def patterns() -> Iterator[tuple[str, re.Pattern[str] | re.Pattern[bytes]]]:
         for name, value in vars(importlib.import_module(room)).items():
             if isinstance(value, Alternatives):
                 yield f"{room}.{name}", value.whole
+            elif isinstance(value, Waiting):
+                yield f"{room}.{name}", re.compile(value.pattern, value.flags)
             elif isinstance(value, re.Pattern):
                 yield f"{room}.{name}", value
     for name in words.names():
@@ -73,7 +75,7 @@ def seconds(pattern: re.Pattern[str] | re.Pattern[bytes], text: str) -> float:
             for _ in re.finditer(pattern.pattern, text.encode(), pattern.flags):
                 pass
         else:
-            for _ in re.finditer(pattern, text):
+            for _ in pattern.finditer(text):
                 pass
         best = min(best, time.process_time() - start)
         if best < FLOOR_SECONDS:
@@ -102,8 +104,8 @@ def test_a_pattern_for_short_texts_is_quick_on_the_longest_it_meets(name: str) -
     for piece in (*HOSTILE, "a+", "bounce-", "a=", "1-", "return-1-"):
         text = (piece * SHORT[name])[: SHORT[name]]
         start = time.process_time()
-        re.match(pattern, text)
-        re.fullmatch(pattern, text)
+        pattern.match(text)
+        pattern.fullmatch(text)
         if time.process_time() - start > FLOOR_SECONDS:
             slow[piece] = time.process_time() - start
     assert slow == {}
