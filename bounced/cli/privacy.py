@@ -96,14 +96,22 @@ def _forget(config: Config, ledger: Ledger, addresses: Sequence[str]) -> bool:
     for address in addresses:
         told = erasure.forget(ledger, address, at=now)
         digests = {one.raw_sha256 for one in told.letters if one.raw_sha256}
-        copies = _copies(config, [erasure.Names(address)], digests)
-        letters += told.letters
+        copies = list(_copies(config, [erasure.Names(address)], digests))
+        letters += _left(config, told.letters, {path.stem for path in copies})
         _say_what_went(address, told, _delete(copies))
     _say_where_letters_are(config, letters)
     if erasure.scour(ledger):
         return True
     _say_what_is_left(config)
     return False
+
+
+def _left(config: Config, letters: Sequence[LetterRow], gone: set[str]) -> Iterator[LetterRow]:
+    """Those that still lie in a mailbox: of an ingested letter there was our copy only."""
+    boxes = {box.name for one in config.mailboxes for box in one.each_folder()}
+    for one in letters:
+        if one.mailbox in boxes or one.raw_sha256 not in gone:
+            yield one
 
 
 def _say_what_went(address: str, told: Erased, copies: int) -> None:
@@ -164,12 +172,10 @@ def _names_any(path: Path, names: Sequence[Names]) -> bool:
     return any(one.within(text) for one in names for text in texts)
 
 
-def _delete(paths: Iterator[Path]) -> int:
-    count = 0
-    for path in list(paths):
+def _delete(paths: Sequence[Path]) -> int:
+    for path in paths:
         path.unlink(missing_ok=True)
-        count += 1
-    return count
+    return len(paths)
 
 
 @click.command(short_help="Delete what is older than [privacy] says.")
@@ -186,6 +192,8 @@ def purge(settings: Settings) -> None:
         told = purged(config, ledger)
     for what, count in told.items():
         click.echo(f"{count} {what}")
+    if not told:
+        click.echo("Nothing is kept for a time only: [privacy] sets no days.")
 
 
 def purged(config: Config, ledger: Ledger) -> dict[str, int]:
@@ -196,7 +204,7 @@ def purged(config: Config, ledger: Ledger) -> dict[str, int]:
     keep = config.privacy
     told: dict[str, int] = {}
     if keep.keep_raw_days:
-        told["raw copies deleted"] = _delete(_older(config, keep.keep_raw_days))
+        told["raw copies deleted"] = _delete(list(_older(config, keep.keep_raw_days)))
     if keep.keep_sent_days:
         before = now - timedelta(days=keep.keep_sent_days)
         told["entries of sent mail deleted"] = ledger.purge_sent(before)
@@ -206,8 +214,8 @@ def purged(config: Config, ledger: Ledger) -> dict[str, int]:
     if keep.redact:
         told["rows redacted"] = sum(retention.redact(ledger))
     webhooks = [webhook.name for webhook in config.webhooks]
-    untold = retention.purge_outbox(ledger, now - KEEP_UNTOLD, webhooks)
-    told["notices dropped that no webhook took"] = untold
+    if untold := retention.purge_outbox(ledger, now - KEEP_UNTOLD, webhooks):
+        told["notices dropped that no webhook took"] = untold
     return told
 
 

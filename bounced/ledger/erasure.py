@@ -17,7 +17,7 @@ from sqlalchemy import String, and_, delete, func, or_, select, update
 
 from bounced.ledger.engine import chunks
 from bounced.ledger.facts import IMPORTED
-from bounced.ledger.tables import event, judgement, mailbox, message, metadata, seen
+from bounced.ledger.tables import Word, event, judgement, mailbox, message, metadata, seen
 from bounced.ledger.tombstones import FORGOTTEN
 from bounced.smtp import canonical, folded
 
@@ -61,8 +61,9 @@ class Names:
         domains = {domain}
         with suppress(UnicodeError):
             domains.add(domain.encode("ascii").decode("idna"))
-        self.forms = sorted({f"{local}{at}{one}" for one in domains for at in "@="})
         hosts = "|".join(map(re.escape, sorted(domains)))
+        # for LIKE: whatever stands between local part and domain
+        self.patterns = [f"%{_plain(local)}_{_plain(one)}%" for one in sorted(domains)]
         # ann@… is no part of joann@… or of ann@….au; before a name in VERP may stand . or + or -
         self._pattern = re.compile(
             rf"(?:(?<![\w.%+-]){re.escape(local)}@|(?<!\w){re.escape(local)}=)"
@@ -81,6 +82,11 @@ class Names:
     def is_(self, address: str) -> bool:
         """Whether an address is it, in any spelling."""
         return folded(address) == self.folded
+
+
+def _plain(text: str) -> str:
+    """A text as LIKE takes it for itself."""
+    return re.sub("([/%_])", r"/\1", text)
 
 
 def export(ledger: Ledger, address: str) -> tuple[dict[str, list[dict[str, Any]]], int]:
@@ -113,25 +119,31 @@ def export(ledger: Ledger, address: str) -> tuple[dict[str, list[dict[str, Any]]
 
 
 def forget(ledger: Ledger, address: str, *, at: datetime) -> Erased:
-    """Forget a person, in one transaction; what stays is a tombstone, by which they stay forgotten.
+    """Forget a person; what stays is a tombstone, by which they stay forgotten.
 
-    Raises LedgerError without a pepper; nothing is changed then. The bytes are gone from the disk
-    only after `scour`.
+    First the tombstone, so that nothing new is recorded; then what is there is looked for, and
+    deleted in one transaction. Cut off in between, it is whole when it is called again. The bytes
+    are gone from the disk only after `scour`. Raises LedgerError without a pepper; nothing is
+    changed then.
     """
     names = Names(address)
     told = Erased()
-    ledger._tombstones.look_up()  # noqa: SLF001
+    ledger._tombstones.look_up()  # noqa: SLF001 - a room of the same house
     with ledger._database.writing() as connection:  # noqa: SLF001
         ledger._tombstones.put(connection, [canonical(address)], at)  # noqa: SLF001
+    with ledger._database.reading() as connection:  # noqa: SLF001
         events = _own(connection, event, names)
         told.letters = list(_letters(connection, events))
         imported = _imported(connection, events)
+        own = {table: _own(connection, table, names) for table in metadata.sorted_tables}
+        named = {table: list(_naming(connection, table, names)) for table in metadata.sorted_tables}
+    with ledger._database.writing() as connection:  # noqa: SLF001
         for table in reversed(metadata.sorted_tables):
-            told.deleted[table.name] += _delete_own(connection, table, names, events)
+            told.deleted[table.name] += _delete(connection, table, own[table], events)
         told.deleted[message.name] += _delete_imported(connection, imported)
         _mark_silent(connection, events, imported)
-        for table in metadata.sorted_tables:
-            told.masked[table.name] += _mask(connection, table, names)
+        for table, rows in named.items():
+            told.masked[table.name] += _mask(connection, table, rows, names)
     return told
 
 
@@ -143,19 +155,22 @@ def lift(ledger: Ledger, address: str) -> bool:
 
 
 def _texts(table: Table) -> list[Any]:
-    return [column for column in table.c if isinstance(column.type, String)]
+    """The columns that may name somebody: not those of words of ours and of hashes."""
+    return [c for c in table.c if isinstance(c.type, String) and c.type is not Word]
 
 
-def _likely(table: Table, names: Names) -> ColumnElement[bool] | None:
+def _likely(connection: Connection, table: Table, names: Names) -> ColumnElement[bool] | None:
     """What the database can say of which rows name somebody: a few too many."""
     texts = _texts(table)
     if not texts:
         return None
-    return or_(*(col.icontains(form, autoescape=True) for col in texts for form in names.forms))
+    if connection.dialect.name != "sqlite":  # whose LIKE knows no case, and whose lower() is slow
+        texts = [func.lower(column) for column in texts]
+    return or_(*(text.like(form, escape="/") for text in texts for form in names.patterns))
 
 
 def _naming(connection: Connection, table: Table, names: Names) -> Iterator[RowMapping]:
-    likely = _likely(table, names)
+    likely = _likely(connection, table, names)
     if likely is None:
         return
     for row in connection.execute(select(table).where(likely)).mappings():
@@ -178,15 +193,15 @@ def _keys(table: Table) -> list[Any]:
     return list(table.primary_key.columns)
 
 
-def _delete_own(
-    connection: Connection, table: Table, names: Names, events: Sequence[RowMapping]
+def _delete(
+    connection: Connection, table: Table, own: Sequence[RowMapping], events: Sequence[RowMapping]
 ) -> int:
     """Delete somebody's rows of a table, and what hangs on their events."""
     count = 0
     if "event_id" in table.c and "address" not in table.c:
         for some in chunks(row["id"] for row in events):
             count += connection.execute(delete(table).where(table.c.event_id.in_(some))).rowcount
-    for row in _own(connection, table, names):
+    for row in own:
         this = and_(*(key == row[key.name] for key in _keys(table)))
         count += connection.execute(delete(table).where(this)).rowcount
     return count
@@ -240,14 +255,16 @@ def _mark_silent(
         connection.execute(this.values(problems=f'["{FORGOTTEN}"]'))
 
 
-def _mask(connection: Connection, table: Table, names: Names) -> int:
+def _mask(connection: Connection, table: Table, rows: Sequence[RowMapping], names: Names) -> int:
+    """Mask the address in what is left of some rows, unless they have changed since."""
     count = 0
-    for row in list(_naming(connection, table, names)):
-        texts = {col.name: row[col.name] for col in _texts(table) if row[col.name]}
-        changed = {name: names.masked(text) for name, text in texts.items() if names.within(text)}
-        this = and_(*(key == row[key.name] for key in _keys(table)))
-        connection.execute(update(table).where(this).values(**changed))
-        count += 1
+    for row in rows:
+        texts = {column: row[column.name] for column in _texts(table) if row[column.name]}
+        named = {column: text for column, text in texts.items() if names.within(text)}
+        same = [column == text for column, text in named.items()]
+        this = and_(*(key == row[key.name] for key in _keys(table)), *same)
+        changed = {column.name: names.masked(text) for column, text in named.items()}
+        count += connection.execute(update(table).where(this).values(**changed)).rowcount
     return count
 
 

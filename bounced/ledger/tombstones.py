@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from bounced.model import Reading
 
 FORGOTTEN: Final = "forgotten"  # as reason, status and problem
+FEW: Final = 10_000  # so many tombstones are read at once sooner than looked up one by one
 BECAUSE: Final = "This address was forgotten on request, and is not to be mailed."
 
 
@@ -74,12 +75,16 @@ class Tombstones:
                 "by which they are known. Nothing was changed. Set [privacy] pepper_file, or "
                 "pepper_env or pepper_command, to what it was then"
             )
+        few = connection.execute(select(tombstone.c.digest).limit(FEW + 1)).scalars().all()
+        if len(few) <= FEW:
+            known = set(few)
+            return frozenset(one for one in addresses if self._digest(one) in known)
         found: set[str] = set()
         for some in chunks(addresses):
-            digests = {self._digest(one): one for one in some}
-            query = select(tombstone.c.digest).where(tombstone.c.digest.in_(list(digests)))
+            digests = [self._digest(one) for one in some]
+            query = select(tombstone.c.digest).where(tombstone.c.digest.in_(digests))
             known = set(connection.execute(query).scalars())
-            found.update(one for one in some if self._digest(one) in known)
+            found.update(one for one, its in zip(some, digests, strict=True) if its in known)
         return frozenset(found)
 
     def put(self, connection: Connection, addresses: Iterable[str], at: datetime) -> None:

@@ -12,6 +12,7 @@ from bounced.ledger import Hearsay, LedgerError, Source, adopt, audit, erasure, 
 from bounced.ledger.erasure import Names
 from bounced.model import NoticeKind, RecipientReport, Reply, Returned, Subscription
 from bounced.policy import Brake, Incidents
+from bounced.smtp import canonical
 from tests.servers.database import rows
 
 from .conftest import START, bounce, day, on_the_list, opened, reading, synced
@@ -320,3 +321,18 @@ def test_what_an_open_incident_keeps_waiting_is_not_purged(url: str) -> None:
         assert sum(retention.purge_events(ledger, day(30), at=day(50))) == 0
         ledger.decide_incident(waits.id, accept=False, by="eve", at=day(2))
         assert sum(retention.purge_events(ledger, day(30), at=day(50))) == 4
+
+
+@pytest.mark.parametrize("odd", ["a_b%c/d'e@example.com", "x@example.com", "jö@bücher.example"])
+def test_addresses_with_odd_letters_are_found_and_nobody_else(url: str, odd: str) -> None:
+    with peppered(url) as ledger:
+        synced(ledger, [reading(1, odd), reading(2, "axbxcxdxe@example.com")])
+        synced(
+            ledger,
+            [reading(3, bounce("cy@example.org", reply=Reply(f"550 <{odd}> gone", code=550)))],
+        )
+        erasure.forget(ledger, odd, at=day(2))
+        left = everything(url, ledger)
+        assert odd not in left
+        assert canonical(odd).lower() not in left
+        assert on_the_list(ledger) == ["axbxcxdxe@example.com", "cy@example.org"]
