@@ -2,6 +2,7 @@
 
 `BOUNCED_FAILPOINT=committed:3:kill` kills the process (SIGKILL) the third time it comes by
 `committed`; `:error` raises the OSError of a full disk there and `:exit` leaves with code 70.
+Tests add deeds of their own to `DEEDS`.
 """
 
 from __future__ import annotations
@@ -10,6 +11,10 @@ import errno
 import os
 import signal
 from collections import Counter
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _PLAN = os.environ.get("BOUNCED_FAILPOINT", "")
 _visits: Counter[str] = Counter()
@@ -24,10 +29,16 @@ def failpoint(name: str) -> None:
         return
     _visits[name] += 1
     count, _, deed = rest.partition(":")
-    if _visits[name] != int(count or 1):
-        return
-    if deed == "error":
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-    if deed == "exit":
-        os._exit(70)
-    os.kill(os.getpid(), signal.SIGKILL)
+    if _visits[name] == int(count or 1):
+        DEEDS[deed or "kill"]()
+
+
+def _error() -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+DEEDS: Final[dict[str, Callable[[], object]]] = {
+    "kill": lambda: os.kill(os.getpid(), signal.SIGKILL),
+    "error": _error,
+    "exit": lambda: os._exit(70),
+}

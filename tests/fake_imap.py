@@ -59,6 +59,8 @@ class FakeServer:
         self.greeting = greeting
         self.delimiter, self.prefix = delimiter.encode(), prefix.encode()
         self.permanent_flags = permanent_flags
+        self.uidvalidity = UIDVALIDITY
+        self.hook: Callable[[Session, bytes], None] | None = None  # is told of every command first
         kept = {FIRST_UID + n: Kept(raw) for n, raw in enumerate(letters)}
         self.boxes: dict[str, dict[int, Kept]] = {"INBOX": kept}
         self.subscribed: set[str] = set()
@@ -94,6 +96,14 @@ class FakeServer:
             thread = threading.Thread(target=Session(self, connection).run, daemon=True)
             self._threads.append(thread)
             thread.start()
+
+    def renumber(self) -> None:
+        """What a server does that has lost its index: other UIDs, and another UIDVALIDITY."""
+        self.uidvalidity += 1
+        for box in self.boxes.values():
+            letters = list(box.values())
+            box.clear()
+            box.update(enumerate(letters, FIRST_UID + 100))
 
     def said(self, verb: str) -> list[bytes]:
         """The commands of one kind, with their arguments."""
@@ -144,6 +154,8 @@ class Session:
         while command.upper() != b"LOGOUT" and not self.server.over.is_set():
             tag, _, command = self._read_command().partition(b" ")
             self.server.commands.append(command)
+            if self.server.hook is not None:
+                self.server.hook(self, command)
             self.send(tag + b" " + self._answer(command))
 
     def _read_line(self) -> bytes:
@@ -238,7 +250,7 @@ class Session:
         self.folder = folder
         self.send(
             b"* %d EXISTS" % len(self.box),
-            b"* OK [UIDVALIDITY %d] valid" % UIDVALIDITY,
+            b"* OK [UIDVALIDITY %d] valid" % self.server.uidvalidity,
             b"* OK [PERMANENTFLAGS %s] kept" % self.server.permanent_flags,
         )
         return b"OK [READ-WRITE] done"
