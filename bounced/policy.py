@@ -75,6 +75,8 @@ class Policy:
     soft_weights: Mapping[Reason, float] = field(default_factory=dict)
     mailbox_full_events: int = 5
     mailbox_full_days: int = 30
+    relay_events: int = 3  # "relaying denied" by a domain's own servers, before it is given up
+    relay_days: int = 14  # from the first to the last of them
     refused_events: int = 2  # refusals by the recipient, on different days
     forget_days: int = 90  # so long without a soft event (or refusal) and the old ones are void
     expires_days: Mapping[Reason, int] = field(default_factory=dict)
@@ -100,6 +102,8 @@ class Policy:
             *((name, "0 or more", getattr(self, name) >= 0) for name in natural),
             ("mailbox_full_days", "0 or more", self.mailbox_full_days >= 0),
             ("mailbox_full_events", "1 or more", self.mailbox_full_events >= 1),
+            ("relay_events", "1 or more", self.relay_events >= 1),
+            ("relay_days", "0 or more", self.relay_days >= 0),
             ("refused_events", "1 or more", self.refused_events >= 1),
             ("soft_weights", "0 or more each", all(w >= 0 for w in self.soft_weights.values())),
             ("expires_days", "0 or more each", all(d >= 0 for d in self.expires_days.values())),

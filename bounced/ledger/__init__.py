@@ -23,6 +23,7 @@ from bounced.ledger.rows import (
     StandingChange,
     SuppressedRow,
     TransitionRow,
+    TypoRow,
     UndeterminedRow,
     Undone,
 )
@@ -54,6 +55,7 @@ __all__ = [
     "StandingChange",
     "SuppressedRow",
     "TransitionRow",
+    "TypoRow",
     "UndeterminedRow",
     "Undone",
     "adopt",

@@ -20,6 +20,7 @@ from bounced.ledger import (
     refusals,
     rehearsal,
     replay,
+    rulings,
     schema,
     selection,
     standings,
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Table
 
+    from bounced.domains import Ruling
     from bounced.ledger.rows import (
         AddressHistory,
         AlarmRow,
@@ -53,6 +55,7 @@ if TYPE_CHECKING:
         MailboxRow,
         Replay,
         SuppressedRow,
+        TypoRow,
         UndeterminedRow,
         Undone,
     )
@@ -327,6 +330,38 @@ class Ledger:
         with self._database.writing() as connection:
             return decisions.undo(connection, self._judge, number, occasion, note, again=again)
 
+    def domains(self) -> Mapping[str, Ruling]:
+        """Domains of which it is concluded that they receive nothing any more, in order."""
+        with self._database.reading() as connection:
+            return rulings.all_in_force(connection)
+
+    def typos(self) -> Sequence[TypoRow]:
+        """Domains that look like a slip and where nothing has shown a sign of life, by name."""
+        with self._database.reading() as connection:
+            return rulings.typos(connection, self._judge.policy)
+
+    def release_domain(self, domain: str, *, by: str, note: str, at: datetime) -> int:
+        """Let a whole domain be mailed again; how many suppressions ended thereby.
+
+        What was reported of the domain up to `at` stops counting; what was said of single
+        addresses there goes on. Raises LedgerError where nothing is concluded of it.
+        """
+        occasion = standings.Occasion(at, by)
+        with self._database.writing() as connection:
+            if domain not in rulings.in_force(connection, [domain]):
+                raise LedgerError(
+                    f"Nothing is concluded of the domain {domain}. Nothing was changed. To see the "
+                    "domains that are given up, run: bounced domains; to release single "
+                    f"addresses there, run: bounced release --domain {domain}"
+                )
+            subject = f"the domain {domain}"
+            occasion = decisions.note(connection, "release", occasion, subject=subject, note=note)
+            row = {"address": f"@{domain}", "at": at, "by": by, "note": note}
+            row["decision_id"] = occasion.decision_id
+            connection.execute(release.insert(), [row])
+            everyone = rulings.everyone_at(connection, domain)
+            return standings.settle(connection, self._judge, occasion, everyone)[1]
+
     def alarms(self, since: datetime) -> Sequence[AlarmRow]:
         """Who has refused us as senders since a time: most urgent first, then most often."""
         return refusals.since(self._database, since)
@@ -373,11 +408,20 @@ class Ledger:
             with self._database.writing() as connection:
                 gone = self._tombstones.among(connection, {who for who, _ in pairs})
                 added = [
-                    {"address": who, "list": name, "imported_at": at}
+                    {
+                        "address": who,
+                        "list": name,
+                        "imported_at": at,
+                        "domain": who.rpartition("@")[2],
+                    }
                     for who, name in pairs
                     if who not in gone
                 ]
                 new += _add_missing(connection, subscriber, added)
+                dead = rulings.in_force(connection, {str(one["domain"]) for one in added})
+                at_dead = [str(one["address"]) for one in added if one["domain"] in dead]
+                occasion = standings.Occasion(at, "import")
+                standings.settle(connection, self._judge, occasion, dict.fromkeys(at_dead))
         return new
 
     def import_sent(self, rows: Iterable[tuple[str, str]], *, at: datetime) -> int:
@@ -475,7 +519,7 @@ class Ledger:
         for some in chunks(addresses):
             with self._database.reading() as connection:
                 gone = self._tombstones.among(connection, some)
-            for given, row in reading.check(self._database, some, at, on):
+            for given, row in reading.check(self._database, self._judge, some, at, on):
                 yield given, tombstones.suppressed(given) if given in gone else row
 
     def unclear(

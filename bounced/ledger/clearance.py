@@ -10,17 +10,19 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import select
 
+from bounced.ledger import rulings
 from bounced.ledger.engine import chunks
 from bounced.ledger.rows import Clearance
 from bounced.ledger.tables import address, list_standing, newly_suppressed, run
 from bounced.model import Reason, Status
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from sqlalchemy import Connection, RowMapping
 
+    from bounced.domains import Ruling
     from bounced.ledger.engine import Database
     from bounced.ledger.standings import Judge
 
@@ -34,6 +36,7 @@ def unclear(
     found: dict[str, Clearance] = {}
     with database.reading() as connection:
         waits = _anyone_waits(connection)
+        dead = rulings.all_in_force(connection)
         for some in chunks(sorted(set(matched)), PORTION):
             if waits:
                 found.update(_held(connection, database, some))
@@ -43,7 +46,31 @@ def unclear(
             for key, told in _on_lists(connection, database, some, at, on):
                 if key not in found or not found[key].suppressed:
                     found[key] = told
+            if dead:
+                found.update(_at_dead_domains(connection, database, judge, dead, some, found))
     return found
+
+
+def _at_dead_domains(  # noqa: PLR0913, PLR0917 - whom, and what is known of them
+    connection: Connection,
+    database: Database,
+    judge: Judge,
+    dead: Mapping[str, Ruling],
+    matched: Sequence[str],
+    found: Mapping[str, Clearance],
+) -> dict[str, Clearance]:
+    """Those of whom nothing else is on record than that their domain is dead."""
+    there = {key: dead[at] for key in matched if (at := key.rpartition("@")[2]) in dead}
+    keys, parameters = database.dialect.texts(sorted(there.keys() - found.keys()))
+    query = select(address.c.folded).select_from(
+        keys.join(address, address.c.folded == keys.c.value)
+    )
+    heard = set(connection.execute(query, parameters).scalars())
+    return {
+        key: Clearance(key, True, one.reason.value, one.since, None, one.because)  # noqa: FBT003
+        for key, one in there.items()
+        if key not in heard and key not in found and judge.spares(key) is None
+    }
 
 
 def _on_lists(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Select, bindparam, delete, func, select, update
 
-from bounced.ledger import places, standings
+from bounced.ledger import places, rulings, standings
 from bounced.ledger.engine import chunks
 from bounced.ledger.errors import LedgerError
 from bounced.ledger.places import Place
@@ -178,7 +178,9 @@ def _addresses(connection: Connection, row: Row[Any]) -> Iterator[str]:
     """Everybody whose standing a decision bears upon, in order."""
     if row.what == "release":
         query = select(release.c.address).where(release.c.decision_id == row.id)
-        yield from _ordered(connection, query, release.c.address)
+        for whose in _ordered(connection, query, release.c.address):
+            domain = whose.removeprefix("@")
+            yield from [whose] if domain == whose else rulings.everyone_at(connection, domain)
     elif row.what == "reclassify":
         query = select(event.c.address).join(
             replaced_judgement, replaced_judgement.c.event_id == event.c.id

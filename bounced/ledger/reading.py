@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, select
 
+from bounced.ledger import rulings
 from bounced.ledger.engine import chunks
 from bounced.ledger.rows import (
     AddressHistory,
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Select
 
+    from bounced.domains import Ruling
     from bounced.ledger.engine import Database
     from bounced.ledger.standings import Judge
 
@@ -107,7 +109,7 @@ def suppressed(database: Database, at: datetime, on: str | None) -> Iterator[Sup
 
 
 def check(
-    database: Database, addresses: Iterable[str], at: datetime, on: str | None
+    database: Database, judge: Judge, addresses: Iterable[str], at: datetime, on: str | None
 ) -> Iterator[tuple[str, SuppressedRow | None]]:
     """Each address as given, in order, with its line of the suppression list if it has one."""
     for some in chunks(addresses):
@@ -119,8 +121,30 @@ def check(
             # what holds on all lists comes last, and wins
             rows = (SuppressedRow(*row) for one in (own, query) for row in connection.execute(one))
             found = {folded(row.address): row for row in rows}
+            dead = rulings.in_force(connection, {_domain(one) for one in wanted.values()})
+            heard = _heard(connection, wanted.values()) if dead else set()
         for given in some:
-            yield given, found.get(wanted[given])
+            whose = wanted[given]
+            ruling = None if whose in heard or judge.spares(whose) else dead.get(_domain(whose))
+            row = None if ruling is None else _as_row(canonical(given), ruling)
+            yield given, found.get(whose, row)
+
+
+def _domain(whose: str) -> str:
+    return whose.rpartition("@")[2]
+
+
+def _heard(connection: Connection, matched: Iterable[str]) -> set[str]:
+    """Those of some folded addresses of which there is a row, and so a word of their own."""
+    query = select(address.c.folded).where(address.c.folded.in_(list(set(matched))))
+    return set(connection.execute(query).scalars())
+
+
+def _as_row(whose: str, ruling: Ruling) -> SuppressedRow:
+    """A line for an address of which nothing is on record but that its domain is dead."""
+    status = Status.HARD_BOUNCED.value
+    words = ruling.rule, ruling.because, None, None
+    return SuppressedRow(whose, status, ruling.reason.value, ruling.since, None, *words)
 
 
 def recent(connection: Connection, limit: int) -> list[EventRow]:

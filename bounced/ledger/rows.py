@@ -257,6 +257,15 @@ class AlarmRow:
 
 
 @dataclass(frozen=True, slots=True)
+class TypoRow:
+    """A domain that looks like a slip for another, and how many addresses are at it."""
+
+    domain: str
+    meant: str
+    addresses: int
+
+
+@dataclass(frozen=True, slots=True)
 class HoldRow:
     """A run that the brake holds, since `at`; `addresses` is how many it would newly suppress.
 

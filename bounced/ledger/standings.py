@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import delete, func, select
 
-from bounced.ledger import bulk, facts, outbox
+from bounced.domains import SIGNS
+from bounced.ledger import bulk, facts, outbox, rulings
 from bounced.ledger.engine import chunks
 from bounced.ledger.tables import (
     address,
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, RowMapping
 
+    from bounced.domains import Ruling
     from bounced.model import Subscription
 
 # The states of runs whose events do not count.
@@ -75,7 +77,27 @@ class Judge:
         self, whose: str, history: History, counts: Callable[[Entry], bool], at: datetime
     ) -> Standing:
         """The address's standing at a time, by the entries that count."""
-        return self._standing(whose, history, counts, at, "", self.policy)
+        found = self._standing(whose, history, counts, at, "", self.policy)
+        return self._ruled(whose, found, history) if history.ruling is not None else found
+
+    def _ruled(self, whose: str, found: Standing, history: History) -> Standing:
+        """The standing as it is with what is concluded of the address's whole domain."""
+        ruling = history.ruling
+        if ruling is None or (found.suppressed and found.expires_at is None):
+            return found
+        if any(release.at >= ruling.last_at for release in history.releases):
+            return found
+        told = Standing(
+            Status.HARD_BOUNCED,
+            suppressed=True,
+            reason=ruling.reason,
+            since=ruling.since,
+            score=found.score,
+            rule=ruling.rule,
+            because=ruling.because,
+            events=ruling.events,
+        )
+        return self._spared(whose, told)
 
     def on_lists(
         self, whose: str, history: History, counts: Callable[[Entry], bool], at: datetime
@@ -170,6 +192,7 @@ class History:
     entries: list[Entry] = field(default_factory=list)
     releases: list[Release] = field(default_factory=list)
     row: RowMapping | None = None
+    ruling: Ruling | None = None  # on the whole domain
 
     def suppressed(self, at: datetime) -> bool:
         """Whether the row says suppressed, and that has not run out."""
@@ -216,7 +239,7 @@ def counted(entry: Entry) -> bool:
 def load(connection: Connection, addresses: Sequence[str]) -> dict[str, History]:
     """Everything on record of some addresses (at most a chunk of them), four queries in all."""
     histories: dict[str, History] = defaultdict(History)
-    waiting = _Waiting(connection)
+    waiting = Waiting(connection)
     query = (
         select(
             event.c.address,
@@ -274,10 +297,27 @@ def load(connection: Connection, addresses: Sequence[str]) -> dict[str, History]
         select(address).where(bulk.among(connection, address.c.address, addresses))
     ).mappings():
         histories[row["address"]].row = row
+    put_rulings(connection, histories, addresses)
     return histories
 
 
-class _Waiting:
+def put_rulings(
+    connection: Connection, histories: dict[str, History], addresses: Iterable[str]
+) -> None:
+    """Give each history the ruling on its domain that holds now.
+
+    One is made for each of the addresses of which there is nothing else to say.
+    """
+    found = rulings.in_force(connection, {whose.rpartition("@")[2] for whose in addresses})
+    for whose in addresses:
+        ruling = found.get(whose.rpartition("@")[2])
+        if ruling is not None:
+            histories.setdefault(whose, History())
+        if whose in histories:
+            histories[whose].ruling = ruling
+
+
+class Waiting:
     """The incidents whose events do not count, to be asked for each event."""
 
     def __init__(self, connection: Connection) -> None:
@@ -319,6 +359,12 @@ def write(
     """The same for histories that are loaded already, and standings `found` already."""
     rows, changes = [], []
     began = ended = 0
+    ruled = changed_rulings(connection, judge, histories)
+    if ruled:
+        _rule(connection, judge, occasion, ruled)
+        histories = dict(histories)
+        put_rulings(connection, histories, tuple(histories))
+        found = None
     for whose, history in histories.items():
         now = found[whose] if found else judge.conclude(whose, history, counted, occasion.at)
         rows.append(_row(whose, now, history, judge.version))
@@ -332,7 +378,70 @@ def write(
     bulk.put(connection, transition, changes)
     _announce(connection, judge, occasion, changes, rows)
     on_lists = _write_on_lists(connection, judge, occasion, histories)
-    return began + on_lists[0], ended + on_lists[1]
+    began, ended = began + on_lists[0], ended + on_lists[1]
+    for domain in ruled:
+        others = (o for o in rulings.everyone_at(connection, domain) if o not in histories)
+        more = settle(connection, judge, occasion, others)
+        began, ended = began + more[0], ended + more[1]
+    return began, ended
+
+
+def changed_rulings(
+    connection: Connection, judge: Judge, histories: Mapping[str, History]
+) -> dict[str, Ruling | None]:
+    """Rulings on the domains of some addresses that are others than those kept, now."""
+    before: dict[str, Ruling | None] = {}
+    for whose, history in histories.items():
+        signs = any(entry.event.reason in SIGNS for entry in history.entries)
+        if signs or history.ruling is not None:
+            before[whose.rpartition("@")[2]] = history.ruling
+    waiting = Waiting(connection) if before else None
+    found: dict[str, Ruling | None] = {}
+    for domain, kept in before.items():
+        assert waiting is not None  # noqa: S101 - there is something to ask
+        now = rulings.made_again(connection, judge.policy, domain, waiting)
+        if now != kept:
+            found[domain] = now
+    return found
+
+
+def _rule(
+    connection: Connection,
+    judge: Judge,
+    occasion: Occasion,
+    ruled: Mapping[str, Ruling | None],
+) -> None:
+    """Keep rulings that are new or hold no more, and note each in the audit as `@domain`."""
+    kept = rulings.in_force(connection, ruled)
+    rulings.keep(connection, ruled, judge.version)
+    changes = []
+    for domain, now in ruled.items():
+        before = domain in kept
+        if before == (now is not None):
+            continue  # it rests on more or other events, and holds as before
+        told = now or kept[domain]
+        states = Status.HARD_BOUNCED.value, Status.ACTIVE.value
+        changes.append(
+            {
+                "address": f"@{domain}",
+                "at": occasion.at,
+                "from_status": states[now is not None],
+                "to_status": states[now is None],
+                "from_suppressed": before,
+                "to_suppressed": now is not None,
+                "reason": told.reason.value,
+                "rule": told.rule,
+                "because": told.because if now else "The domain may be mailed again.",
+                "event_id": told.events[-1],
+                "run_id": occasion.run_id,
+                "actor": occasion.actor,
+                "decision_id": occasion.decision_id,
+                "events": json.dumps(told.events),
+                "rules_version": None,
+                "policy_version": judge.version,
+            }
+        )
+    bulk.put(connection, transition, changes)
 
 
 def _announce(
@@ -490,9 +599,7 @@ def note_newly_suppressed(  # noqa: PLR0913, PLR0917 - whom, by which run, as fa
     again = bulk.among(connection, newly_suppressed.c.address, histories)
     connection.execute(delete(newly_suppressed).where(mine, again))
     bulk.put(connection, newly_suppressed, newly)
-    return connection.execute(
-        select(func.count()).select_from(newly_suppressed).where(mine)
-    ).scalar_one()
+    return waiting_of(connection, run_id)
 
 
 def _newly(  # noqa: PLR0913, PLR0917 - whom, with what and without it
@@ -509,6 +616,38 @@ def _newly(  # noqa: PLR0913, PLR0917 - whom, with what and without it
         now = judge.suppressing(whose, history, with_this, at)
         return bool(now - judge.suppressing(whose, history, others, at))
     return found.suppressed and not judge.conclude(whose, history, others, at).suppressed
+
+
+def note_ruled(
+    connection: Connection,
+    judge: Judge,
+    histories: Mapping[str, History],
+    run_id: int,
+    at: datetime,
+) -> int:
+    """Whom new rulings on domains would newly suppress; how many they are.
+
+    Rulings rest on a run's events like standings, so that the brake has to count their work.
+    """
+    newly: dict[str, None] = {}
+    for domain, ruling in changed_rulings(connection, judge, histories).items():
+        if ruling is not None:
+            for some in chunks(rulings.everyone_at(connection, domain)):
+                there = load(connection, some)
+                newly |= {o: None for o in some if o not in there or not there[o].suppressed(at)}
+    for some in chunks(newly):
+        again = bulk.among(connection, newly_suppressed.c.address, some)
+        mine = newly_suppressed.c.run_id == run_id
+        connection.execute(delete(newly_suppressed).where(mine, again))
+        rows = [{"run_id": run_id, "address": whose} for whose in some]
+        bulk.put(connection, newly_suppressed, rows)
+    return len(newly)
+
+
+def waiting_of(connection: Connection, run_id: int) -> int:
+    """How many addresses a run would newly suppress, as far as that is noted."""
+    query = select(func.count()).select_from(newly_suppressed)
+    return connection.execute(query.where(newly_suppressed.c.run_id == run_id)).scalar_one()
 
 
 def count_again(

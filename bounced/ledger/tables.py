@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Dialect
 
 # The newest revision in migrations/versions; a test holds the two together.
-HEAD = "0011"
+HEAD = "0012"
 
 VIEW = "suppression"
 
@@ -345,6 +345,21 @@ subscriber = Table(
     Column("address", Address, primary_key=True),
     Column("list", Name, primary_key=True),
     Column("imported_at", UtcDateTime, nullable=False),
+    Column("domain", Name, nullable=False, server_default="", index=True),
+)
+
+# What is concluded of all addresses of a domain, while it holds (bounced.domains).
+domain_ruling = Table(
+    "domain_ruling",
+    metadata,
+    Column("domain", Name, primary_key=True),
+    Column("reason", Word, nullable=False),
+    Column("since", UtcDateTime, nullable=False),
+    Column("last_at", UtcDateTime, nullable=False),
+    Column("rule", String, nullable=False),
+    Column("because", Text, nullable=False),
+    Column("events", Text, nullable=False),  # JSON: ids
+    Column("policy_version", String, nullable=False),
 )
 
 # What was sent to whom, as far as the operator tells us; by it a report is `matched`.

@@ -377,6 +377,9 @@ class Visits:
         with_this = [standings.conclude_with(self.judge, them, run_id, at) for them in loaded]
         for them, found in zip(loaded, with_this, strict=True):
             newly = standings.note_newly_suppressed(connection, self.judge, them, run_id, at, found)
+        ruled = [standings.note_ruled(connection, self.judge, them, run_id, at) for them in loaded]
+        if any(ruled):
+            newly = standings.waiting_of(connection, run_id)
         state = connection.execute(select(run.c.state).where(run.c.id == run_id)).scalar_one()
         if state == "open" and self._too_many(connection, visit, newly, loaded):
             # The whole run waits, its earlier transactions too: nothing it said counts for now.

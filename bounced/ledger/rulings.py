@@ -1,0 +1,163 @@
+"""Rulings on whole domains: made again from events, kept in `domain_ruling` while they hold."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import and_, delete, func, or_, select
+
+from bounced.domains import ALIVE_KINDS, ALIVE_REASONS, SIGNS, Ruling, Sign, by_its_own_host, ruling
+from bounced.ledger import bulk
+from bounced.ledger.rows import TypoRow
+from bounced.ledger.tables import (
+    decision,
+    domain_ruling,
+    event,
+    judgement,
+    release,
+    run,
+    subscriber,
+)
+from bounced.model import Fault, Kind, Reason
+from bounced.trust import ENOUGH
+from bounced.typos import meant
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from datetime import datetime
+
+    from sqlalchemy import ColumnElement, Connection
+
+    from bounced.ledger.standings import Waiting
+    from bounced.policy import Policy
+
+_MEMBERS = event.join(judgement, judgement.c.event_id == event.c.id).join(
+    run, run.c.id == event.c.run_id
+)
+_BLAMELESS = (Fault.SENDER.value, Fault.MESSAGE.value)
+
+
+def in_force(connection: Connection, domains: Iterable[str]) -> dict[str, Ruling]:
+    """The rulings that are kept, of those domains that have one."""
+    query = select(domain_ruling).where(bulk.among(connection, domain_ruling.c.domain, domains))
+    return {row["domain"]: _kept(row) for row in connection.execute(query).mappings()}
+
+
+def all_in_force(connection: Connection) -> dict[str, Ruling]:
+    """Every ruling that is kept, by domain, in order."""
+    query = select(domain_ruling).order_by(domain_ruling.c.domain)
+    return {row["domain"]: _kept(row) for row in connection.execute(query).mappings()}
+
+
+def _kept(row: Any) -> Ruling:
+    return Ruling(
+        Reason(row["reason"]),
+        row["since"],
+        row["last_at"],
+        row["rule"],
+        row["because"],
+        tuple(json.loads(row["events"])),
+    )
+
+
+def made_again(
+    connection: Connection, policy: Policy, domain: str, waiting: Waiting
+) -> Ruling | None:
+    """What follows for a domain from the events that count, now."""
+    since = max(
+        (
+            at
+            for at in (_alive_at(connection, policy, domain), _released_at(connection, domain))
+            if at
+        ),
+        default=None,
+    )
+    query = select(
+        event.c.id, event.c.occurred_at, judgement.c.reason, judgement.c.rule,
+        event.c.remote_mta, event.c.provider, judgement.c.outcome, judgement.c.fault,
+    ).select_from(_MEMBERS)  # fmt: skip
+    query = query.where(_counts(policy, domain), judgement.c.reason.in_([*map(str, SIGNS)]))
+    if since is not None:
+        query = query.where(event.c.occurred_at > since)
+    signs = []
+    for number, at, reason, rule, host, provider, outcome, fault in connection.execute(query):
+        hard = outcome == "hard" and fault not in _BLAMELESS
+        if reason == Reason.RELAY_DENIED.value:
+            speaks = by_its_own_host(host, domain)
+        else:
+            speaks = hard and waiting.at(at, domain, provider) is None
+        if speaks:
+            signs.append(Sign(number, at, Reason(reason), rule))
+    return ruling(signs, policy)
+
+
+def _counts(policy: Policy, domain: str) -> ColumnElement[bool]:
+    trusted = [one.value for one in ENOUGH[policy.trust]]
+    return and_(
+        event.c.domain == domain,
+        run.c.state.not_in(("held", "discarded")),
+        or_(event.c.trust.is_(None), event.c.trust.in_(trusted)),
+    )
+
+
+def _alive_at(connection: Connection, policy: Policy, domain: str) -> datetime | None:
+    """The last sign of life; of a living domain it is found at once, from the newest event back."""
+    answered = and_(
+        event.c.kind == Kind.BOUNCE.value,
+        event.c.remote_mta.is_not(None),
+        judgement.c.reason.in_([*map(str, ALIVE_REASONS)]),
+    )
+    alive = or_(event.c.kind.in_([*map(str, ALIVE_KINDS)]), answered)
+    query = select(event.c.occurred_at).select_from(_MEMBERS).where(_counts(policy, domain), alive)
+    newest = query.order_by(event.c.occurred_at.desc()).limit(1)
+    return connection.execute(newest).scalar()
+
+
+def _released_at(connection: Connection, domain: str) -> datetime | None:
+    """When an operator last let the whole domain be mailed again."""
+    query = (
+        select(func.max(release.c.at))
+        .outerjoin(decision, decision.c.id == release.c.decision_id)
+        .where(release.c.address == f"@{domain}", decision.c.undone_at.is_(None))
+    )
+    return connection.execute(query).scalar()
+
+
+def keep(connection: Connection, changed: Mapping[str, Ruling | None], version: str) -> None:
+    """Keep rulings as they are now; None is one that holds no more."""
+    gone = bulk.among(connection, domain_ruling.c.domain, changed)
+    connection.execute(delete(domain_ruling).where(gone))
+    rows = [
+        {
+            "domain": domain,
+            "reason": one.reason.value,
+            "since": one.since,
+            "last_at": one.last_at,
+            "rule": one.rule,
+            "because": one.because,
+            "events": json.dumps(one.events),
+            "policy_version": version,
+        }
+        for domain, one in changed.items()
+        if one is not None
+    ]
+    bulk.put(connection, domain_ruling, rows)
+
+
+def typos(connection: Connection, policy: Policy) -> list[TypoRow]:
+    """Domains that are one slip away from a well-known one, and of which nothing shows life."""
+    domains = select(event.c.domain).union(select(subscriber.c.domain))
+    found = []
+    for domain in sorted(connection.execute(domains).scalars()):
+        other = meant(domain)
+        if other is not None and _alive_at(connection, policy, domain) is None:
+            found.append(TypoRow(domain, other, len(everyone_at(connection, domain))))
+    return found
+
+
+def everyone_at(connection: Connection, domain: str) -> list[str]:
+    """Every address at a domain of which something is on record, or which is on a list."""
+    heard = select(event.c.address).where(event.c.domain == domain)
+    mailed = select(subscriber.c.address).where(subscriber.c.domain == domain)
+    return sorted(set(connection.execute(heard.union(mailed)).scalars()))

@@ -1,0 +1,182 @@
+"""A dead domain suppresses everyone there, as one decision, until something there lives."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from bounced.ledger import LedgerError
+from bounced.model import Fault, Outcome, Reason, Verdict
+from bounced.policy import Brake
+from tests.servers.database import rows
+
+from .conftest import Pass, bounce, day, on_the_list, opened, reading, synced
+
+if TYPE_CHECKING:
+    from bounced.ledger import Ledger
+    from bounced.model import Bounce
+
+ANN, BOB, CARL = (f"{name}@closed.example" for name in ("ann", "bob", "carl"))
+STANDING = "SELECT address, suppressed, reason, rule FROM address ORDER BY address"
+
+
+def said(address: str, reason: Reason, **more: str) -> Bounce:
+    outcome = Outcome.BLOCKED if reason is Reason.RELAY_DENIED else Outcome.HARD
+    fault = Fault.SENDER if outcome is Outcome.BLOCKED else Fault.RECIPIENT
+    verdict = Verdict(outcome, reason, fault, 0.8, f"test/{reason}", "The domain.")
+    return replace(bounce(address, **more), verdict=verdict)
+
+
+def unknown(address: str) -> Bounce:
+    return said(address, Reason.HOST_UNKNOWN)
+
+
+def closed(ledger: Ledger) -> None:
+    """Two reports, of two people, that the host is unknown, days apart; and a third who is on
+    the list only.
+    """
+    ledger.import_subscribers([(CARL, "news"), ("dora@open.example", "news")], at=day(0))
+    synced(ledger, [reading(1, unknown(ANN))])
+    assert on_the_list(ledger) == []
+    synced(ledger, [reading(2, unknown(BOB), at=day(3))])
+
+
+def test_two_reports_days_apart_suppress_everyone_at_the_domain(ledger: Ledger) -> None:
+    closed(ledger)
+    assert on_the_list(ledger, on=4) == [ANN, BOB, CARL]
+    history = ledger.explain(CARL)
+    assert history.standing is not None
+    assert history.standing.reason is Reason.HOST_UNKNOWN
+    assert "2 reports since 2026-01-01, no sign of life since" in history.standing.because
+    assert [change.to_suppressed for change in history.transitions] == [True]
+    assert [change.to_suppressed for change in ledger.explain("@closed.example").transitions] == [
+        True
+    ]
+    assert list(ledger.domains()) == ["closed.example"]
+
+
+def test_a_null_mx_needs_one_report(ledger: Ledger) -> None:
+    ledger.import_subscribers([(CARL, "news")], at=day(0))
+    assert synced(ledger, [reading(1, said(ANN, Reason.NULL_MX))]).suppressed == 2
+    assert on_the_list(ledger) == [ANN, CARL]
+
+
+def test_relaying_refused_by_the_domains_own_servers_gives_it_up_in_the_end(
+    ledger: Ledger,
+) -> None:
+    for week in range(3):
+        one = said(ANN, Reason.RELAY_DENIED, remote_mta="mx.closed.example")
+        synced(ledger, [reading(week, one, at=day(7 * week))])
+    assert on_the_list(ledger, on=15) == [ANN]
+
+
+def test_relaying_refused_by_our_own_relay_blames_nobody(ledger: Ledger) -> None:
+    for week in range(5):
+        one = said(ANN, Reason.RELAY_DENIED, remote_mta="smtp.ours.example")
+        synced(ledger, [reading(week, one, at=day(7 * week))])
+    assert on_the_list(ledger, on=40) == []
+
+
+@pytest.mark.parametrize("alive", ["delivered", "full"])
+def test_a_sign_of_life_ends_it_for_everyone(ledger: Ledger, alive: str) -> None:
+    closed(ledger)
+    full = Verdict(Outcome.SOFT, Reason.MAILBOX_FULL, Fault.RECIPIENT, 0.9, "test/full", "Full.")
+    one = bounce(BOB, "delivered")
+    if alive == "full":
+        one = replace(bounce(BOB, "soft", remote_mta="mx.closed.example"), verdict=full)
+    told = synced(ledger, [reading(3, one, at=day(5))])
+    assert told.released >= 2
+    assert on_the_list(ledger, on=6) in ([], [BOB])
+    assert ledger.domains() == {}
+    assert ledger.explain("@closed.example").transitions[-1].to_suppressed is False
+
+
+def test_life_between_two_reports_makes_the_first_void(ledger: Ledger) -> None:
+    synced(ledger, [reading(1, unknown(ANN))])
+    synced(ledger, [reading(2, bounce(BOB, "delivered"), at=day(2))])
+    synced(ledger, [reading(3, unknown(ANN), at=day(3))])
+    assert ledger.domains() == {}
+
+
+def test_the_order_of_reading_does_not_matter(url: str, tmp_path_factory: object) -> None:
+    letters = [
+        reading(1, unknown(ANN)),
+        reading(2, bounce(BOB, "delivered"), at=day(1)),
+        reading(3, unknown(BOB), at=day(2)),
+        reading(4, unknown(CARL), at=day(5)),
+    ]
+    with opened(url) as ledger:
+        for one in letters:
+            synced(ledger, [one])
+        there = rows(url, STANDING)
+        assert len(on_the_list(ledger, on=6)) == 3
+    other = f"sqlite:///{tmp_path_factory.mktemp('other')}/o.db"  # type: ignore[attr-defined]
+    with opened(other) as ledger:
+        for one in reversed(letters):
+            synced(ledger, [one])
+    assert [tuple(row) for row in rows(other, STANDING)] == [
+        (a, bool(s) if isinstance(there[0][1], bool) else s, r, u) for a, s, r, u in there
+    ]
+
+
+def test_single_addresses_and_whole_domains_can_be_released_and_that_be_undone(
+    ledger: Ledger,
+) -> None:
+    closed(ledger)
+    ledger.release([CARL], by="eve", note="", at=day(4))
+    assert on_the_list(ledger, on=5) == [ANN, BOB]
+    assert ledger.release_domain("closed.example", by="eve", note="", at=day(5)) == 2
+    assert on_the_list(ledger, on=6) == []
+    ledger.undo(ledger.decisions()[0].id, by="eve", at=day(6))
+    assert on_the_list(ledger, on=7) == [ANN, BOB]
+    with pytest.raises(LedgerError, match=r"Nothing is concluded of the domain open\.example"):
+        ledger.release_domain("open.example", by="eve", note="", at=day(7))
+
+
+def test_a_released_domain_is_given_up_again_by_new_reports_only(ledger: Ledger) -> None:
+    closed(ledger)
+    ledger.release_domain("closed.example", by="eve", note="", at=day(5))
+    synced(ledger, [reading(5, unknown(ANN), at=day(6))])
+    assert ledger.domains() == {}
+    synced(ledger, [reading(6, unknown(ANN), at=day(9))])
+    assert on_the_list(ledger, on=10) == [ANN, BOB, CARL]
+
+
+def test_who_comes_later_to_a_dead_domain_is_told_of_at_once(ledger: Ledger) -> None:
+    closed(ledger)
+    new = "new@closed.example"
+    told = dict(ledger.check([new, "x@open.example"], at=day(4)))
+    assert getattr(told[new], "reason", None) == "host_unknown"
+    assert told["x@open.example"] is None
+    assert ledger.unclear([new], at=day(4))[new].suppressed
+    ledger.import_subscribers([(new, "news")], at=day(4))
+    assert new in on_the_list(ledger, on=5)
+
+
+def test_never_suppress_is_above_it(url: str) -> None:
+    with opened(url, never_suppress=[CARL]) as ledger:
+        closed(ledger)
+        assert on_the_list(ledger, on=4) == [ANN, BOB]
+        assert dict(ledger.check([CARL], at=day(4))) == {CARL: None}
+
+
+def test_the_brake_counts_everyone_at_the_domain(url: str) -> None:
+    with opened(url, brake=Brake(share=0, floor=3)) as ledger:
+        names = [f"p{n}@closed.example" for n in range(5)]
+        ledger.import_subscribers([(name, "news") for name in names], at=day(0))
+        told = synced(ledger, [reading(1, said(ANN, Reason.NULL_MX))])
+        assert told.held == 6
+        assert on_the_list(ledger) == []
+        assert ledger.domains() == {}
+        ledger.decide(ledger.holds()[0].run_id, accept=True, by="eve", at=day(1))
+        assert len(on_the_list(ledger, on=2)) == 6
+
+
+def test_two_reports_in_one_run_count_alike(ledger: Ledger) -> None:
+    ledger.import_subscribers([(CARL, "news")], at=day(0))
+    one = Pass(ledger)
+    one.batch(reading(1, unknown(ANN)), reading(2, unknown(BOB), at=day(3)))
+    one.end()
+    assert on_the_list(ledger, on=4) == [ANN, BOB, CARL]
