@@ -19,11 +19,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from bounced.config import Config, MailboxConfig
-    from bounced.ledger import Ledger
+    from bounced.ledger import EventRow, Ledger
     from bounced.mailbox.demo_server import DemoServer
     from bounced.sync import Tally
 
 DATABASE = "bounced-demo.db"
+LISTED = 8  # rows of the suppression list that are shown
 
 
 @click.command(short_help="Sync sample bounces from a mail server of its own.")
@@ -78,19 +79,29 @@ def _mailbox(server: DemoServer) -> MailboxConfig:
 def _show(ledger: Ledger, letters: Sequence[Path]) -> None:
     from bounced.cli.tables import print_table
 
-    now = datetime.now(UTC)
-    events = ledger.recent(10 * len(letters))
-    rows = [(event.address, event.outcome, event.reason, event.said) for event in reversed(events)]
-    print_table(("address", "outcome", "reason", "the server said"), rows, title="Concluded")
-    listed = list(ledger.suppressed(at=now))
+    events = list(reversed(ledger.recent(10 * len(letters))))
+    rows = [(e.address, e.outcome, e.reason, e.said) for e in _one_of_each(events)]
+    title = f"Concluded: {len(events)} fates, here one of each reason"
+    print_table(("address", "outcome", "reason", "the server said"), rows, title=title)
+    listed = list(ledger.suppressed(at=datetime.now(UTC)))
     columns = ("address", "reason", "until", "because")
-    lines = [(row.address, row.reason, row.expires_at or "for good", row.because) for row in listed]
-    print_table(columns, lines, title=f"Suppressed: {len(listed)} addresses not to be mailed")
+    lines = [(s.address, s.reason, s.expires_at or "for good", s.because) for s in listed[:LISTED]]
+    title = f"Suppressed: {len(listed)} addresses not to be mailed, here the first {len(lines)}"
+    print_table(columns, lines, title=title)
     # an address that is easy to type, with a server's own words on record
     known = next(row.address for row in listed if row.said and row.address[0] in ascii_letters)
     click.echo("Try next:")
     for command in _next_commands(known, letters[0]):
         click.echo(f"  {command}")
+
+
+def _one_of_each(events: Sequence[EventRow]) -> list[EventRow]:
+    """The first event of each reason, those first that say most against an address."""
+    from bounced.model import Outcome
+
+    order = list(Outcome)
+    firsts = {(e.outcome, e.reason): e for e in reversed(events)}
+    return sorted(firsts.values(), key=lambda e: (order.index(Outcome(e.outcome)), e.reason))
 
 
 def _next_commands(address: str, letter: Path) -> Iterator[str]:

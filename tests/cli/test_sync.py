@@ -290,6 +290,8 @@ def test_demo_runs_twice_and_the_commands_it_prints_work(bounced: Bounced) -> No
         assert ("seen before" in out) == (turn == 1)
         assert re.search(r"hard\s+user_unknown\s+\S", out)
         assert re.search(r"Suppressed: \d+ addresses", out)
+        reasons = re.findall(r"^ \S+ +(?:hard|soft|blocked|none) +(\w+)", out, re.MULTILINE)
+        assert len(reasons) == len(set(reasons)) > 30  # one of each, not hundreds of rows
     commands = [line.strip() for line in out.partition("Try next:")[2].splitlines() if line.strip()]
     assert len(commands) == 5
     for command in commands:
