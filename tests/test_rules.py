@@ -354,6 +354,12 @@ def test_words_and_a_number_that_contradict_each_other_are_not_sure() -> None:
     assert verdict("550 5.7.1 User unknown").confidence < 0.9
 
 
+@pytest.mark.parametrize("obstacle", ["refused by policy", "relay denied", "you are blocked"])
+def test_unknown_under_a_status_of_security_yields_to_words_of_security(obstacle: str) -> None:
+    assert judged("550 5.7.1 unknown mailbox") == ("hard", "user_unknown")
+    assert verdict(f"550 5.7.1 unknown mailbox, {obstacle}").outcome is not Outcome.HARD
+
+
 def test_a_mail_that_goes_back_to_its_sender_may_still_be_hard() -> None:
     assert judged("550 5.1.1 User unknown, message returned to sender") == ("hard", "user_unknown")
 

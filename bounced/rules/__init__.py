@@ -102,6 +102,8 @@ _BEFORE_RCPT: Final = frozenset({"CONN", "HELO", "EHLO", "STARTTLS", "AUTH", "MA
 # of the system, of media or of security (RFC 3463, 2: subjects 3, 6 and 7).
 _WEAK: Final = 0.8
 _OTHER_SUBJECTS: Final = frozenset({3, 6, 7})
+# Under a status of security "unknown" is believed only where no word speaks of security as well.
+_SECURITY: Final = 7
 # What words that condemn are worth under such a status: they and the number contradict each other.
 _CONTRADICTED: Final = 0.85
 
@@ -404,7 +406,13 @@ def _may_be_hard(rule: Rule, evidence: _Evidence) -> bool:
         return False
     if evidence.elsewhere and rule.level > Level.OPERATOR:
         return rule.reason is Reason.PROVIDER_SUPPRESSED  # said by our own side, of our account
-    if rule.level >= Level.STATUS and evidence.heard.contraindicated:
+    bound = rule.level >= Level.STATUS or (
+        rule.reason is Reason.USER_UNKNOWN
+        and rule.level is Level.PHRASE
+        and evidence.status is not None
+        and evidence.status.subject == _SECURITY
+    )
+    if bound and evidence.heard.contraindicated:
         return False
     destination = evidence.status == _DESTINATION and not evidence.hearsay
     return destination or not _doubtful(rule, evidence)
