@@ -85,10 +85,23 @@ def decode_charset(data: bytes, charset: str | None) -> str:
     likely = ("utf-8",) if declared == _WESTERN else (declared, "utf-8")
     for codec in likely:
         try:
-            return data.decode(codec)
+            text = data.decode(codec)
         except (UnicodeDecodeError, ValueError):
             continue
+        sure = codec == "utf-8" or text.isascii()
+        return text if sure else _as_meant(data, text, codec)
     return data.decode(_guess(data[:20_000], declared), "replace")
+
+
+def _as_meant(data: bytes, text: str, declared: str) -> str:
+    """The text as declared, unless it is nonsense so and makes sense by another charset."""
+    sample, meant = data[:4_000], declared
+    if declared in _FREQUENT:
+        if _share(text[:4_000], declared) < 0.04:
+            meant = _guess(sample, declared)
+    elif declared in _MISTAKEN_FOR_CYRILLIC:
+        meant = _cyrillic(sample) or declared
+    return text if meant == declared else data.decode(meant, "replace")
 
 
 # What is frequent in notices and absent where the bytes were read by another codec
@@ -125,6 +138,8 @@ def _guess(sample: bytes, declared: str) -> str:
 # Words of Cyrillic letters are runs of 8-bit bytes; in Western text such bytes stand alone.
 _RUN = re.compile(rb"[\x80-\xff]{3,}")
 _CYRILLIC: Final = ("cp1251", "koi8-r", "iso8859-5", "cp866")
+# by which Cyrillic text is wrongly declared; Greek and Hebrew letters fall on frequent ones
+_MISTAKEN_FOR_CYRILLIC: Final = (*_CYRILLIC, "iso8859-2", "cp1250", "mac-roman", "cp850", "cp437")
 _OFTEN: Final = frozenset("оеаинтсрвлкмдпуяы")
 
 

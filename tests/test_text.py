@@ -287,6 +287,37 @@ def test_cyrillic_text_is_read_whatever_it_is_declared(written: str, declared: s
 
 
 @pytest.mark.parametrize(
+    ("text", "written", "declared"),
+    [
+        ("Почтовый ящик получателя переполнен", "koi8-r", "windows-1251"),
+        ("Почтовый ящик получателя переполнен", "cp1251", "koi8-r"),
+        ("Письмо не может быть доставлено", "cp1251", "iso-8859-2"),
+        (TRADITIONAL, "big5", "gb2312"),
+        (CHINESE, "gb2312", "euc-kr"),
+        ("宛先のメールアドレスは存在しません。", "euc_jp", "gb2312"),
+        ("받는 사람의 메일함이 가득 찼습니다.", "cp949", "gb2312"),
+        (CHINESE, "utf-8", "euc-kr"),
+    ],
+)
+def test_a_wrong_charset_that_decodes_is_not_believed(
+    text: str, written: str, declared: str
+) -> None:
+    assert decode_charset(text.encode(written), declared) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "declared"),
+    [
+        ("Η διεύθυνση του παραλήπτη δεν υπάρχει", "iso-8859-7"), ("Zażółć gęślą jaźń", "iso-8859-2"), ("龘靐齉爩", "big5"),
+        ("ЗАКАЗ НЕ ДОСТАВЛЕН", "koi8-r"), ("Скриньку переповнено", "koi8-u"), ("電話番号", "shift_jis"),
+    ],
+)  # fmt: skip
+def test_a_right_charset_is_believed_even_for_rare_letters(text: str, declared: str) -> None:
+    data = text.encode(declared, "ignore")
+    assert decode_charset(data, declared) == data.decode(declared)
+
+
+@pytest.mark.parametrize(
     "text", ["Größe, Übermaß, Äußerung", "été où ça même", "¿Qué señor español?"]
 )
 def test_western_text_is_not_taken_for_cyrillic(text: str) -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from bounced.message import Message
 
 _SMTP_REPLY: Final = re.compile(
-    r"(?<![\d.])[45][0-57]\d[ \-]+(?:#?[45]\.\d\.\d{1,3}\b|[A-Z<][^\n]{3,})"
+    r"(?<![\d.])[45][0-57]\d[ \-]+(?:#?[45]\.\d\.\d{1,3}\b|(?:[A-Z<]|[^\x00-\x7f])[^\n]{3,})"
     r"|\b[45]\.[0-7]\.\d{1,3}\b"
 )
 # how either begins: rare in prose, and looked for first
@@ -100,7 +100,7 @@ def is_report(message: Message, notice: str) -> bool:
 
 def _agree(message: Message, notice: str, points: int, *, reply: bool) -> bool:
     """Whether the headers' `points` and the words say enough together."""
-    words = failure_words(notice)
+    words = failure_words(notice) or pattern("delivered").search(notice[:4_000]) is not None
     points += words + reply
     head = notice[:8_000]
     named = _address_line(head)

@@ -64,7 +64,7 @@ class _Place:
 
 
 _A = ADDRESS.pattern
-_LEAD = r"^[ \t>|]{0,40}(?:(?:[*•·●–]|-{1,3}|\(?\d{1,3}[.)])[ \t]+)?"
+_LEAD = r"^[ \t>|│┃║]{0,40}(?:(?:[*•·●–]|-{1,3}|\(?\d{1,3}[.)])[ \t]+)?"
 _LABEL = alternatives("recipient_label")
 _LINE_START = later(
     rf"{_LEAD}(?P<label>{_LABEL}(?:\s{{0,5}}[:：=]\s{{0,5}}|\s{{1,5}})(?:rfc822\s?;\s?)?)?[\"'“«\[(]{{0,2}}(?:<|&lt;)?(?:mailto:|smtp:)?(?P<address>{_A})(?P<after>.*)$",
@@ -72,7 +72,7 @@ _LINE_START = later(
 )
 # What may stand right behind an address that a line is about.
 _AFTER = re.compile(
-    r"^[>\"'”»\])\s]*(?:&gt;)?(?:$|[>:：;,.(\[\-–—<=]|\.\.\.|\s[-(=|—–…:：]|\s(?:on|at|because|said|failed|was|is|has|reason|rejected|unknown|\d{3}|via|host|could|does|不|은|는|の|は|ist|n'|no)\b|\s{2,}\S)",
+    r"^[>\"'”»\])\s]*(?:&gt;)?(?:$|[>:：;,.(\[\-–—<=]|\.\.\.|\s[-(=|│┃║—–…:：]|\s(?:on|at|because|said|failed|was|is|has|reason|rejected|unknown|\d{3}|via|host|could|does|不|은|는|の|は|ist|n'|no)\b|\s{2,}\S)",
     re.IGNORECASE,
 )
 # An address that quotes or brackets set off, whatever a language says next.
@@ -97,7 +97,8 @@ _KEY = re.compile(
 _SHELL = re.compile(r"^[ \t]{0,8}(?:SHELL|PATH|HOME)=", re.MULTILINE)
 _COMMAND_LINE = later(rf"rcpt to:\s*<?(?P<address>{_A})>?", re.IGNORECASE)
 _TRANSCRIPT = later(
-    r"^[ \t>|]{0,12}(?:<<<\s*|\.\.\.\s*)?(?:[45]\d\d)[ \-](?:[45]\.\d\.\d{1,3} )?"
+    r"^[ \t>|]{0,12}(?:<<<\s*|\.\.\.\s*|(?-i:[A-Z]{2,12}):?[ \t]{1,8})?"
+    r"(?:[45]\d\d|[45]\.\d\.\d{1,3}(?=[ \t]))[ \-](?:[45]\.\d\.\d{1,3} )?"
     rf".{{0,120}}?<?(?P<address>{_A})>?",
     re.IGNORECASE,
 )
@@ -130,7 +131,7 @@ def recipients(notice: str, around: Surroundings) -> list[RecipientReport]:
         key = place.address.lower()
         # all the lines are searched once for each address, however often it stands there
         reply = _beside(place)[1] if key in found else _reply(place, lines, lonely=lonely)
-        if key not in found or (found[key].reply.code is None and reply.code is not None):
+        if key not in found or _says_more(reply, found[key].reply):
             found[key] = RecipientReport(
                 place.address,
                 reply,
@@ -145,6 +146,13 @@ def recipients(notice: str, around: Surroundings) -> list[RecipientReport]:
         common = _whole(lines[: min(place.line for place in places)], Reply())
         return [replace(report, reply=common) for report in found.values()]
     return list(found.values())
+
+
+def _says_more(later: Reply, earlier: Reply) -> bool:
+    """Whether of two answers for one address the later is the last word: a log tells its tries."""
+    if later.code is None:
+        return False
+    return earlier.code is None or (earlier.code < 500 <= later.code)
 
 
 def _places(lines: list[str], around: Surroundings) -> list[_Place]:
