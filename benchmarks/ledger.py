@@ -201,12 +201,12 @@ def letters(first: int, events: int) -> list[Reading]:
     return found
 
 
-def syncs(ledger: Ledger, events: int) -> Iterator[None]:
+def syncs(ledger: Ledger, events: int, after: int) -> Iterator[None]:
     """One batch recorded at each step, as a sync does it."""
     visit = ledger.begin("news", owner="benchmark:1", at=NOW)
     assert visit is not None  # noqa: S101 - nobody else is here
     ledger.select(visit, 7)
-    first = events + 1
+    first = events + after + 1
     while True:
         batch = letters(first, events)
         uids = [one.uid for one in batch]
@@ -243,11 +243,11 @@ def questions(ledger: Ledger, events: int) -> dict[str, Callable[[], object]]:
     }
 
 
-def measure(url: str, events: int, rounds: int) -> dict[str, float]:
+def measure(url: str, events: int, rounds: int, after: int = 0) -> dict[str, float]:
     """Medians in milliseconds, by question."""
     found: dict[str, float] = {}
     with Ledger.open(url, brake=Brake(share=1)) as ledger:
-        step = syncs(ledger, events)
+        step = syncs(ledger, events, after)
         next(step)
         for name, ask in (
             ("sync: a batch of 200", lambda: next(step)),
@@ -297,24 +297,32 @@ def main() -> None:
             Ledger.open(url).close()
             with closing(Database(url)) as database:
                 fill(database, events)
+            tell(columns, f"sqlite {events:.0e}", measure(url, events, chosen.rounds))
+            if chosen.plans:
+                plans(url)
             for other in chosen.also:
                 emptied(other)
-                name = f"{other.partition(':')[0]} {events:.0e}"
                 began = time.perf_counter()
                 for _ in transfer(url, other):
                     pass
                 copying = (time.perf_counter() - began) * 1000
                 with closing(Database(other)) as database, database.writing() as connection:
                     analyse(connection)
-                columns[name] = measure(other, events, chosen.rounds)
-                columns[name]["db copy from SQLite"] = copying
+                # the letters of the first measurement are in it: new ones have other numbers
+                found = measure(other, events, chosen.rounds, after=(chosen.rounds + 2) * LETTERS)
+                found["db copy from SQLite"] = copying
+                tell(columns, f"{other.partition(':')[0]} {events:.0e}", found)
                 if chosen.plans:
                     plans(other)
                 emptied(other)
-            columns[f"sqlite {events:.0e}"] = measure(url, events, chosen.rounds)
-            if chosen.plans:
-                plans(url)
     show(columns)
+
+
+def tell(columns: dict[str, dict[str, float]], name: str, found: dict[str, float]) -> None:
+    """Note a column, and say so at once: the next may take a while."""
+    columns[name] = found
+    said = ", ".join(f"{row} {value:.1f}" for row, value in found.items())
+    print(f"{name}: {said}", file=sys.stderr, flush=True)
 
 
 def show(columns: dict[str, dict[str, float]]) -> None:

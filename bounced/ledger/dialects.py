@@ -51,6 +51,8 @@ class Dialect:
     now: str
     # the same as a view may say it, of the precision and type of the columns
     view_now: str = "CURRENT_TIMESTAMP"
+    # whether a change of the schema that fails half way is taken back
+    undoes_ddl = True
     options: ClassVar[Mapping[str, Any]] = {}
     # the driver's own options, unless the URL says otherwise
     connecting: ClassVar[Mapping[str, Any]] = {}
@@ -86,6 +88,12 @@ class Sqlite(Dialect):
     example = "sqlite:////var/lib/bounced/bounced.db"
     now = "strftime('%Y-%m-%d %H:%M:%f000', 'now')"
     connecting: ClassVar = {"timeout": PATIENCE_SECONDS}
+    # sqlite3 calls every error operational: a mistake in a statement, and a table that is there
+    mistake: Final = 1
+
+    def passing(self, problem: exc.DBAPIError) -> bool:
+        code = getattr(problem.orig, "sqlite_errorcode", None)
+        return super().passing(problem) and code != self.mistake
 
     def prepare(self, url: URL) -> None:
         """A new file is its owner's alone: it will be full of people's addresses."""
@@ -151,6 +159,7 @@ class MariaDB(Dialect):
     driver = "pymysql"
     extra = "mariadb"
     now = "UTC_TIMESTAMP(6)"
+    undoes_ddl = False
     view_now = now  # CURRENT_TIMESTAMP would be in the time zone of whoever asks
     # Hostile mail makes rows of 48 kB; a statement may have 16 MB (max_allowed_packet).
     options: ClassVar = {

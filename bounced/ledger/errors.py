@@ -70,6 +70,14 @@ def too_new(url: URL, found: str, wanted: str) -> LedgerTooNew:
     )
 
 
+def half_upgraded(url: URL, problem: LedgerError) -> LedgerError:
+    return LedgerError(
+        f"The upgrade of {shown(url)} stopped half way, and this kind of database cannot take back "
+        f"the steps that were done. What stopped it: {problem}. Restore the backup that was taken "
+        "before, put that right, then run: bounced db upgrade"
+    )
+
+
 def lease_lost(mailbox: str) -> LeaseLost:
     return LeaseLost(
         f"Another sync took over the mailbox {mailbox} because this one was silent for too long. "

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import String, column, inspect, select, table
 
-from bounced.ledger.errors import outdated, too_new
+from bounced.ledger.errors import LedgerError, half_upgraded, outdated, too_new
 from bounced.ledger.tables import HEAD
 
 if TYPE_CHECKING:
@@ -69,12 +69,19 @@ def upgrade(database: Database) -> tuple[str | None, str]:
     """Bring the schema to HEAD in one transaction; (from, to), alike where nothing was to do."""
     from alembic import command  # noqa: PLC0415
 
-    with database.writing() as connection:
-        found = revision(connection)  # again: another process may have been faster
-        if found is not None and not _known(found):
-            raise too_new(database.url, found, HEAD)
-        if found != HEAD:
-            command.upgrade(config(connection), "head")
+    begun = False
+    try:
+        with database.writing() as connection:
+            found = revision(connection)  # again: another process may have been faster
+            if found is not None and not _known(found):
+                raise too_new(database.url, found, HEAD)
+            if found != HEAD:
+                begun = True
+                command.upgrade(config(connection), "head")
+    except LedgerError as problem:
+        if not begun or database.dialect.undoes_ddl:
+            raise
+        raise half_upgraded(database.url, problem) from None
     return found, HEAD
 
 

@@ -260,3 +260,20 @@ def test_only_notes_may_be_committed_without_waiting_for_the_disk(url: str) -> N
             with own.writing(hasty=hasty) as connection:
                 found = connection.exec_driver_sql(query).scalar_one()
             assert found == (hastens if hasty else waits)
+
+
+def test_an_upgrade_that_stops_half_way_on_mariadb_asks_for_the_backup(mariadb: str) -> None:
+    rows(mariadb, "CREATE TABLE outbox (id INT)")  # in the way of a later step
+    with pytest.raises(LedgerError, match=r"outbox.*Restore the backup.*bounced db upgrade"):
+        opened(mariadb)
+
+
+def test_an_upgrade_that_stops_half_way_elsewhere_is_taken_back(tmp_path: Path) -> None:
+    for kind in ("sqlite", "postgresql"):
+        if kind == "sqlite" or database.SERVERS[kind]:
+            with database.empty(kind, tmp_path) as own:
+                rows(own, "CREATE TABLE outbox (id INT)")
+                with pytest.raises(LedgerError, match="rolled back"):
+                    opened(own)
+                rows(own, "DROP TABLE outbox")
+                opened(own).close()
