@@ -140,6 +140,8 @@ def suppressed(
     """Print the addresses that must not be mailed now."""
     if context.invoked_subcommand is not None:
         return
+    if for_spreadsheet and form != "csv":
+        raise click.UsageError("--for-spreadsheet goes with --format csv only")
     with context.ensure_object(Settings).ledger() as ledger:
         rows = ledger.suppressed(at=datetime.now(UTC), on=on_list)
         _write(rows, form, for_spreadsheet=for_spreadsheet)

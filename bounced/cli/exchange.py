@@ -20,6 +20,7 @@ from bounced.cli.moments import moment_option
 from bounced.cli.services import incoming, services
 from bounced.cli.settings import Settings, ledger_options, operator, say
 from bounced.cli.subscribers import is_address
+from bounced.report.rows import FORMULA_STARTS
 from bounced.text import safe
 
 if TYPE_CHECKING:
@@ -211,7 +212,12 @@ def _parsed(text: str) -> Any:
 
 
 def bare(text: str) -> str:
-    """The address in `Name <address>`, which is how list managers write some lines."""
+    """The address in `Name <address>`, which is how list managers write some lines.
+
+    Without the apostrophe, too, that `--for-spreadsheet` puts before some.
+    """
+    if text[:1] == "'" and text[1:].startswith(FORMULA_STARTS):
+        text = text[1:]
     before, bracket, after = text.strip().rpartition("<")
     return after[:-1].strip() if bracket and after.endswith(">") and before else text.strip()
 

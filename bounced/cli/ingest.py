@@ -163,7 +163,7 @@ def record_letters(  # noqa: PLR0913 - what is handed over, where to, and what i
     began = time.monotonic()
     while True:
         try:
-            return loop.sync(
+            tally = loop.sync(
                 handed,
                 ledger,
                 loop.Observer(),
@@ -173,10 +173,24 @@ def record_letters(  # noqa: PLR0913 - what is handed over, where to, and what i
                 gather=gather,
                 read=reader if read else None,
             )
+            _drop_unkept(config, ledger, tally)
         except loop.LeaseTakenError:
             if time.monotonic() - began > PATIENCE:
                 raise
             time.sleep(0.2)
+        else:
+            return tally
+
+
+def _drop_unkept(config: Config, ledger: Ledger, tally: Tally) -> None:
+    """Keep no copy of a letter about somebody who was forgotten."""
+    from bounced.ledger.erasure import unkept
+    from bounced.mailbox.quarantine import Quarantine
+    from bounced.model import Destination
+
+    for digest in unkept(ledger, tally.run_id):
+        for pile in Destination:
+            Quarantine(config.ingested_folder / pile.value).forget(digest)
 
 
 def _keeper(config: Config, *, discard: bool) -> Callable[[bytes, Destination], object]:

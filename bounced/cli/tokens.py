@@ -187,6 +187,8 @@ def import_file(context: click.Context, settings: Settings, path: str) -> None:
         with settings.ledger(create=True) as ledger:
             new = ledger.import_sent(log.rows(), at=datetime.now(UTC))
     click.echo(f"{log.good} messages read, {new} new, {log.bad} lines not usable.")
+    if new and settings.ledger_config().policy.trust == "any":
+        say('Every report counts all the same; see trust = "matched" in [policy].')
     context.exit(Exit.PERSON_NEEDED if log.bad else Exit.DONE)
 
 

@@ -12,11 +12,10 @@ from bounced.cli.failures import Exit
 from bounced.cli.settings import Settings, ledger_options, say
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator
 
     from bounced.ledger import Ledger
     from bounced.ledger.outbox import OutboxRow
-    from bounced.model import Notice, Setback
     from bounced.webhooks import Delivered, Webhook
 
 
@@ -54,10 +53,11 @@ def delivered(
     known: Iterable[Webhook], ledger: Ledger, stop: Callable[[], bool]
 ) -> Iterator[tuple[Webhook, Delivered]]:
     """One pass over webhooks: what became of each one's notices."""
+    from bounced.ledger.outbox import Outbox
     from bounced.webhooks import deliver
 
     for webhook in known:
-        yield webhook, deliver(Waiting(ledger), webhook, clock=_now, stop=stop)
+        yield webhook, deliver(Outbox(ledger), webhook, clock=_now, stop=stop)
 
 
 def _now() -> datetime:
@@ -71,31 +71,6 @@ def _told(webhook: Webhook, done: Delivered) -> str:
     if done.failed:
         told += f", {done.failed} not ({safe(done.error or '')}); kept for later"
     return f"{told}, {done.dead} of them given up." if done.dead else f"{told}."
-
-
-class Waiting:
-    """The ledger's outbox, as `bounced.webhooks` wants it."""
-
-    def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
-
-    def claim(self, webhook: str, *, at: datetime) -> Sequence[Notice]:
-        from bounced.ledger import outbox
-
-        return outbox.claim(self._ledger, webhook, at=at)
-
-    def settle(
-        self,
-        webhook: str,
-        notices: Sequence[Notice],
-        *,
-        taken: Collection[int],
-        setbacks: Sequence[Setback],
-        at: datetime,
-    ) -> None:
-        from bounced.ledger import outbox
-
-        outbox.settle(self._ledger, webhook, notices, taken=taken, setbacks=setbacks, at=at)
 
 
 @webhooks.command("list")

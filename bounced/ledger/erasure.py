@@ -17,7 +17,16 @@ from sqlalchemy import String, and_, delete, func, or_, select, update
 
 from bounced.ledger.engine import chunks
 from bounced.ledger.facts import IMPORTED
-from bounced.ledger.tables import Word, event, judgement, mailbox, message, metadata, seen
+from bounced.ledger.tables import (
+    Word,
+    event,
+    judgement,
+    mailbox,
+    message,
+    metadata,
+    seen,
+    tombstone,
+)
 from bounced.ledger.tombstones import FORGOTTEN
 from bounced.smtp import canonical, folded
 
@@ -82,6 +91,16 @@ class Names:
     def is_(self, address: str) -> bool:
         """Whether an address is it, in any spelling."""
         return folded(address) == self.folded
+
+
+def unkept(ledger: Ledger, run_id: int | None) -> list[str]:
+    """The digests of a run's letters that told of who was forgotten: no copy is to be kept."""
+    about = message.c.problems.contains(f'"{FORGOTTEN}"')
+    query = select(message.c.raw_sha256).where(message.c.run_id == run_id, about)
+    with ledger._database.reading() as connection:  # noqa: SLF001
+        if connection.execute(select(tombstone.c.digest).limit(1)).first() is None:
+            return []
+        return list(connection.execute(query).scalars())
 
 
 def _plain(text: str) -> str:

@@ -92,53 +92,62 @@ def _text(at: datetime) -> str:
     return at.isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
-def claim(ledger: Ledger, webhook: str, *, at: datetime, limit: int = 20) -> list[Notice]:
-    """The next notices of a webhook, oldest first; nobody else gets them for ten minutes."""
-    mine = (outbox.c.webhook == webhook) & outbox.c.dead_at.is_(None) & (outbox.c.next_at <= at)
-    query = select(
-        outbox.c.id,
-        outbox.c.message_id,
-        outbox.c.payload,
-        outbox.c.created_at,
-        outbox.c.attempts + 1,
-    )
-    with ledger._database.writing() as connection:  # noqa: SLF001 - a room of the same house
-        found = connection.execute(query.where(mine).order_by(outbox.c.id).limit(limit))
-        notices = [Notice(*row) for row in found]
-        if notices:
-            these = update(outbox).where(outbox.c.id.in_([one.id for one in notices]))
-            connection.execute(these.values(next_at=at + CLAIM))
-    return notices
+class Outbox:
+    """The outbox of a ledger, as `bounced.webhooks` wants it."""
 
+    def __init__(self, ledger: Ledger) -> None:
+        self._database = ledger._database  # noqa: SLF001 - a room of the same house
 
-def settle(  # noqa: PLR0913 - all that became of what was claimed
-    ledger: Ledger,
-    webhook: str,
-    notices: Sequence[Notice],
-    *,
-    taken: Collection[int],
-    setbacks: Sequence[Setback],
-    at: datetime,
-) -> None:
-    """Forget the claimed notices that were taken, put off those that were not.
+    def claim(self, webhook: str, *, at: datetime, limit: int = 20) -> list[Notice]:
+        """The next notices of a webhook, oldest first; nobody else gets them for ten minutes."""
+        mine = (outbox.c.webhook == webhook) & outbox.c.dead_at.is_(None) & (outbox.c.next_at <= at)
+        query = select(
+            outbox.c.id,
+            outbox.c.message_id,
+            outbox.c.payload,
+            outbox.c.created_at,
+            outbox.c.attempts + 1,
+        )
+        with self._database.reading() as connection:  # most often there is nothing to claim
+            if connection.execute(select(outbox.c.id).where(mine).limit(1)).first() is None:
+                return []
+        with self._database.writing() as connection:
+            found = connection.execute(query.where(mine).order_by(outbox.c.id).limit(limit))
+            notices = [Notice(*row) for row in found]
+            if notices:
+                these = update(outbox).where(outbox.c.id.in_([one.id for one in notices]))
+                connection.execute(these.values(next_at=at + CLAIM))
+        return notices
 
-    Those that nobody tried are anyone's again, at once or when the webhook is to be tried again.
-    """
-    pause = max((one.until for one in setbacks if one.all_wait and one.until), default=at)
-    tried = {*taken, *(one.notice.id for one in setbacks)}
-    untried = [one.id for one in notices if one.id not in tried]
-    mine = outbox.c.webhook == webhook
-    with ledger._database.writing() as connection:  # noqa: SLF001
-        connection.execute(delete(outbox).where(outbox.c.id.in_(list(taken))))
-        free = update(outbox).where(outbox.c.id.in_(untried)).values(next_at=pause)
-        connection.execute(free)
-        early = update(outbox).where(mine, outbox.c.next_at < pause).values(next_at=pause)
-        connection.execute(early)
-        for one in setbacks:
-            when = {"dead_at": at} if one.until is None else {"next_at": one.until}
-            values = {"attempts": one.notice.attempts, "last_error": one.error, **when}
-            this = update(outbox).where(outbox.c.id == one.notice.id)
-            connection.execute(this.values(**values))
+    def settle(
+        self,
+        webhook: str,
+        notices: Sequence[Notice],
+        *,
+        taken: Collection[int],
+        setbacks: Sequence[Setback],
+        at: datetime,
+    ) -> None:
+        """Forget the claimed notices that were taken, put off those that were not.
+
+        Those that nobody tried are anyone's again, at once or when the webhook is tried again.
+        """
+        pause = max((one.until for one in setbacks if one.all_wait and one.until), default=at)
+        tried = {*taken, *(one.notice.id for one in setbacks)}
+        untried = [one.id for one in notices if one.id not in tried]
+        mine = outbox.c.webhook == webhook
+        with self._database.writing() as connection:
+            connection.execute(delete(outbox).where(outbox.c.id.in_(list(taken))))
+            free = update(outbox).where(outbox.c.id.in_(untried)).values(next_at=pause)
+            connection.execute(free)
+            if pause > at:
+                early = update(outbox).where(mine, outbox.c.next_at < pause)
+                connection.execute(early.values(next_at=pause))
+            for one in setbacks:
+                when = {"dead_at": at} if one.until is None else {"next_at": one.until}
+                values = {"attempts": one.notice.attempts, "last_error": one.error, **when}
+                this = update(outbox).where(outbox.c.id == one.notice.id)
+                connection.execute(this.values(**values))
 
 
 def revive(ledger: Ledger, *, at: datetime) -> int:

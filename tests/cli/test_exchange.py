@@ -242,3 +242,16 @@ def test_hashes_tell_only_whoever_has_the_address(bounced: Bounced, full: Path, 
 def test_complaints_go_out_as_complaints(bounced: Bounced, full: Path) -> None:
     out = bounced("suppressed", "--db", "x.db", "--format", "ses").output.splitlines()
     assert sorted(out) == ["Gone@example.com,BOUNCE", "cross@example.com,COMPLAINT"]
+
+
+def test_what_was_guarded_for_a_spreadsheet_comes_in_as_it_was(bounced: Bounced) -> None:
+    imported(bounced, "txt", "+tag@example.com\n=cmd@example.com\n")
+    words = ("suppressed", "--db", "x.db", "--for-spreadsheet")
+    text = bounced(*words, "--format", "csv").output
+    assert "'+tag@example.com" in text
+    (bounced.folder / "out.csv").write_text(text)
+    bounced("suppressed", "import", "out.csv", "--from", "csv", "--db", "y.db")
+    back = bounced("suppressed", "--db", "y.db").output.splitlines()
+    assert sorted(back) == ["+tag@example.com", "=cmd@example.com"]
+    refused = bounced(*words, "--format", "mailgun")
+    assert refused.exit_code == 2

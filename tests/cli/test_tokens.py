@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
 
-from bounced.trust import Key, make_link
+from bounced.trust import Key, make, make_link
 from tests.cli.conftest import HARD, reading
+from tests.cli.test_webhooks import NOTICE
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -150,3 +151,24 @@ def test_a_forged_or_expired_link_changes_nothing(bounced: Bounced, config: Path
     expired = bounced("reactivate", old)
     assert (expired.exit_code, expired.output) == (1, "This link has run out.\n")
     assert bounced("suppressed").output == "ann@example.com\n"
+
+
+def test_with_a_key_and_nothing_else_forged_and_replayed_bounces_suppress_nobody(
+    bounced: Bounced, config: Path
+) -> None:
+    key = Key("a", b"sixteen letters or some more")
+    today = datetime.now(UTC).date()
+
+    def letter(token: str) -> bytes:
+        arrived = f"Delivered-To: b+{token}@bounces.example.com\n".encode()
+        return (arrived if token else b"") + NOTICE + f"\n{token}".encode()
+
+    def ingested(token: str) -> str:
+        (bounced.folder / "one.eml").write_bytes(letter(token))
+        assert bounced("ingest", "one.eml").exit_code == 0
+        return bounced("suppressed").output
+
+    old = make(key, "ann@example.net", on=today - timedelta(days=31), id="x")
+    others = make(key, "bob@example.net", on=today, id="x")
+    assert [ingested(token) for token in ("", old, others)] == ["", "", ""]
+    assert ingested(make(key, "ann@example.net", on=today, id="x")) == "ann@example.net\n"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from bounced.ledger import outbox
+from bounced.ledger.outbox import Outbox
 from bounced.ledger.retention import purge_outbox
 from bounced.model import NoticeKind, Setback, Subscription
 from bounced.policy import Brake
@@ -27,8 +28,8 @@ def subscribed(url: str, *subscriptions: Subscription, **more: Any) -> Ledger:
 
 
 def told(ledger: Ledger, webhook: str = "site") -> list[tuple[str, dict[str, Any]]]:
-    notices = outbox.claim(ledger, webhook, at=day(50), limit=100)
-    outbox.settle(ledger, webhook, notices, taken=(), setbacks=(), at=day(0))
+    notices = Outbox(ledger).claim(webhook, at=day(50), limit=100)
+    Outbox(ledger).settle(webhook, notices, taken=(), setbacks=(), at=day(0))
     payloads = [json.loads(notice.payload) for notice in notices]
     return [(one["type"], one["data"]) for one in payloads]
 
@@ -105,48 +106,48 @@ def test_a_mailbox_that_fails_is_told_once_until_it_works_again(url: str) -> Non
 def test_what_one_has_claimed_nobody_else_gets_until_the_claim_runs_out(url: str) -> None:
     with subscribed(url) as ledger:
         synced(ledger, [reading(1, "ann@example.com")])
-        (first,) = outbox.claim(ledger, "site", at=day(1))
-        assert outbox.claim(ledger, "site", at=day(1)) == []
-        (again,) = outbox.claim(ledger, "site", at=day(1) + outbox.CLAIM)
+        (first,) = Outbox(ledger).claim("site", at=day(1))
+        assert Outbox(ledger).claim("site", at=day(1)) == []
+        (again,) = Outbox(ledger).claim("site", at=day(1) + outbox.CLAIM)
         assert again.message_id == first.message_id
 
 
 def test_a_webhook_in_trouble_is_left_alone_whole_and_a_refused_notice_by_itself(url: str) -> None:
     with subscribed(url) as ledger:
         synced(ledger, [reading(n, f"a{n}@example.com") for n in (1, 2, 3)])
-        notices = outbox.claim(ledger, "site", at=day(1), limit=2)
+        notices = Outbox(ledger).claim("site", at=day(1), limit=2)
         later = day(1) + timedelta(hours=1)
         trouble = Setback(notices[0], "no answer", later, all_wait=True)
-        outbox.settle(ledger, "site", notices, taken=(), setbacks=[trouble], at=day(1))
-        assert outbox.claim(ledger, "site", at=day(1)) == []
-        notices = outbox.claim(ledger, "site", at=later)
+        Outbox(ledger).settle("site", notices, taken=(), setbacks=[trouble], at=day(1))
+        assert Outbox(ledger).claim("site", at=day(1)) == []
+        notices = Outbox(ledger).claim("site", at=later)
         assert [one.attempts for one in notices] == [2, 1, 1]
         refused = Setback(notices[0], "it answered 400", day(9), all_wait=False)
         done = [notices[1].id]
-        outbox.settle(ledger, "site", notices, taken=done, setbacks=[refused], at=later)
-        assert [one.id for one in outbox.claim(ledger, "site", at=later)] == [notices[2].id]
+        Outbox(ledger).settle("site", notices, taken=done, setbacks=[refused], at=later)
+        assert [one.id for one in Outbox(ledger).claim("site", at=later)] == [notices[2].id]
 
 
 def test_what_is_given_up_is_counted_and_can_be_tried_again(url: str) -> None:
     with subscribed(url) as ledger:
         synced(ledger, [reading(1, "ann@example.com"), reading(2, "bob@example.com")])
-        notices = outbox.claim(ledger, "site", at=day(1))
+        notices = Outbox(ledger).claim("site", at=day(1))
         over = Setback(notices[0], "it answered 410", None, all_wait=False)
-        outbox.settle(ledger, "site", notices, taken=(), setbacks=[over], at=day(1))
+        Outbox(ledger).settle("site", notices, taken=(), setbacks=[over], at=day(1))
         (row,) = outbox.outboxes(ledger)
         assert (row.webhook, row.waiting, row.dead) == ("site", 1, 1)
         assert row.last_error == "it answered 410"
-        assert len(outbox.claim(ledger, "site", at=day(90))) == 1
+        assert len(Outbox(ledger).claim("site", at=day(90))) == 1
         assert outbox.revive(ledger, at=day(2)) == 2
-        assert [one.attempts for one in outbox.claim(ledger, "site", at=day(2))] == [1, 1]
+        assert [one.attempts for one in Outbox(ledger).claim("site", at=day(2))] == [1, 1]
 
 
 def test_what_was_given_up_long_ago_can_be_dropped(url: str) -> None:
     with subscribed(url) as ledger:
         synced(ledger, [reading(1, "ann@example.com")])
-        notices = outbox.claim(ledger, "site", at=day(1))
+        notices = Outbox(ledger).claim("site", at=day(1))
         over = Setback(notices[0], "it answered 410", None, all_wait=False)
-        outbox.settle(ledger, "site", notices, taken=(), setbacks=[over], at=day(1))
+        Outbox(ledger).settle("site", notices, taken=(), setbacks=[over], at=day(1))
         assert purge_outbox(ledger, day(1), ["site"]) == 0
         assert purge_outbox(ledger, day(2), ["site"]) == 1
 
