@@ -42,6 +42,7 @@ def told(history: AddressHistory) -> Iterator[str]:
     from bounced.cli.tables import cell
     from bounced.text import safe
 
+    yield from _moved(history)
     if history.standing is None:
         yield f"{safe(history.address)}: nothing is on record; it may be mailed."
         return
@@ -68,6 +69,15 @@ def told(history: AddressHistory) -> Iterator[str]:
         by = f"{safe(change.actor)}{_decided(change)}"
         yield f"  {cell(change.at)}  {on}{before} -> {after}, by {by}"
         yield f"    {safe(change.because)}"
+
+
+def _moved(history: AddressHistory) -> Iterator[str]:
+    from bounced.text import safe
+
+    if history.became:
+        yield f"{safe(history.address)} has become {safe(history.became)}."
+    if history.before:
+        yield f"{safe(history.address)} was before: {safe(', '.join(history.before))}."
 
 
 def _decided(change: TransitionRow) -> str:

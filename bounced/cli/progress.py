@@ -7,13 +7,19 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 from bounced.sync import Observer
 from bounced.text import safe
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 
 class _Bar(Observer):
@@ -24,6 +30,15 @@ class _Bar(Observer):
 
     def recorded(self, done: int) -> None:
         self._progress.update(self._task, completed=done)
+
+
+@contextmanager
+def filling(name: str, total: int) -> Iterator[Callable[[int], object]]:
+    """A bar on stderr that fills up to a total; what it is given is how far things are."""
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(file=sys.stderr), transient=True) as progress:
+        task = progress.add_task(safe(name), total=total)
+        yield lambda done: progress.update(task, completed=done)
 
 
 @contextmanager

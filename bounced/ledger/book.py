@@ -16,6 +16,7 @@ from bounced.ledger import (
     facts,
     incidents,
     places,
+    readership,
     reading,
     refusals,
     rehearsal,
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
         IncidentRow,
         MailboxRow,
         Replay,
+        SubscriberRow,
         SuppressedRow,
         TypoRow,
         UndeterminedRow,
@@ -399,30 +401,51 @@ class Ledger:
     def import_subscribers(self, rows: Iterable[tuple[str, str]], *, at: datetime) -> int:
         """Add (address, list) pairs; those there already are left alone. Returns the new ones.
 
-        Who was forgotten is passed over, here and in all that is imported.
+        Who was forgotten is passed over, here and in all that is imported; who has another address
+        by now is meant by that.
         """
         new = 0
         self._tombstones.look_up()
         for some in chunks(rows):
-            pairs = dict.fromkeys((facts.kept(who), name) for who, name in some)
+            given = [(facts.kept(who), name) for who, name in some]
             with self._database.writing() as connection:
+                became = readership.today(connection, {who for who, _ in given})
+                pairs = [(became.get(who, who), name) for who, name in given]
                 gone = self._tombstones.among(connection, {who for who, _ in pairs})
-                added = [
-                    {
-                        "address": who,
-                        "list": name,
-                        "imported_at": at,
-                        "domain": who.rpartition("@")[2],
-                    }
-                    for who, name in pairs
-                    if who not in gone
-                ]
+                added = readership.rows_of((one for one in pairs if one[0] not in gone), at)
                 new += _add_missing(connection, subscriber, added)
-                dead = rulings.in_force(connection, {str(one["domain"]) for one in added})
-                at_dead = [str(one["address"]) for one in added if one["domain"] in dead]
-                occasion = standings.Occasion(at, "import")
-                standings.settle(connection, self._judge, occasion, dict.fromkeys(at_dead))
+                self._settle_at_dead_domains(connection, (one for one, _ in pairs), at)
         return new
+
+    def _settle_at_dead_domains(
+        self, connection: Connection, addresses: Iterable[str], at: datetime
+    ) -> None:
+        """Suppress those who have come to a domain that was given up before."""
+        everyone = dict.fromkeys(addresses)
+        dead = rulings.in_force(connection, {whose.rpartition("@")[2] for whose in everyone})
+        there = [whose for whose in everyone if whose.rpartition("@")[2] in dead]
+        standings.settle(connection, self._judge, standings.Occasion(at, "import"), there)
+
+    def rename_subscriber(self, old: str, new: str, *, by: str, at: datetime) -> Sequence[str]:
+        """Let a subscriber have another address on all of their lists; these, in order.
+
+        Lists that are imported with the old one later mean the new one. Raises LedgerError where
+        the old one is on no list, or the new one was forgotten.
+        """
+        self._tombstones.look_up()
+        before, now = facts.kept(old), facts.kept(new)
+        with self._database.writing() as connection:
+            if self._tombstones.among(connection, {now}):
+                raise LedgerError(
+                    f"The address {now} was forgotten at its owner's wish. Nothing was changed"
+                )
+            lists = readership.rename(connection, before, now, by=by, at=at)
+            self._settle_at_dead_domains(connection, [now], at)
+        return lists
+
+    def subscribers(self, *, on: str | None = None) -> Iterator[SubscriberRow]:
+        """Everybody on the lists (`on`: on one of them), by address, streamed."""
+        return readership.exported(self._database, on)
 
     def import_sent(self, rows: Iterable[tuple[str, str]], *, at: datetime) -> int:
         """Add (Message-ID, recipient) pairs of mail that was sent. Returns the new ones."""

@@ -34,6 +34,7 @@ from bounced.ledger.tables import (
     list_standing,
     mailbox,
     message,
+    moved,
     newly_suppressed,
     release,
     run,
@@ -208,6 +209,8 @@ def explain(connection: Connection, given: str, judge: Judge, now: datetime) -> 
     whose = asked if row is None else row.address
     lists = select(subscriber.c.list).where(subscriber.c.address.in_({asked, *found})).distinct()
     own = select(list_standing).where(list_standing.c.address == whose)
+    became = select(moved.c.became).where(moved.c.address == whose)
+    before = select(moved.c.address).where(moved.c.became == whose).order_by(moved.c.at)
     return AddressHistory(
         address=whose,
         standing=None if row is None else _standing(row, now),
@@ -215,6 +218,8 @@ def explain(connection: Connection, given: str, judge: Judge, now: datetime) -> 
         transitions=tuple(_transitions(connection, whose)),
         releases=tuple(_releases(connection, whose)),
         lists=tuple(connection.execute(lists.order_by(subscriber.c.list)).scalars()),
+        became=connection.execute(became).scalar(),
+        before=tuple(connection.execute(before).scalars()),
         on_lists={row.list: _standing(row, now) for row in connection.execute(own)},
         spellings=tuple(other for other in found if other != whose),
     )

@@ -205,7 +205,8 @@ class AddressHistory:
     """All that is on record of one address; `standing` is None when nothing is.
 
     `spellings` are addresses on record that differ from it in nothing but case, `on_lists` what
-    single lists have against it beyond its `standing` on all of them.
+    single lists have against it beyond its `standing` on all of them; `became` is the subscriber's
+    new address, and `before` are those they had before this one.
     """
 
     address: str
@@ -216,6 +217,8 @@ class AddressHistory:
     lists: tuple[str, ...] = ()
     spellings: tuple[str, ...] = ()
     on_lists: Mapping[str, Standing] = field(default_factory=dict)
+    became: str | None = None
+    before: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,6 +257,15 @@ class AlarmRow:
     last_at: datetime
     page: str | None
     said: str
+
+
+@dataclass(frozen=True, slots=True)
+class SubscriberRow:
+    """Somebody on a list."""
+
+    address: str
+    list: str
+    imported_at: datetime
 
 
 @dataclass(frozen=True, slots=True)

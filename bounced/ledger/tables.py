@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Dialect
 
 # The newest revision in migrations/versions; a test holds the two together.
-HEAD = "0012"
+HEAD = "0013"
 
 VIEW = "suppression"
 
@@ -346,6 +346,16 @@ subscriber = Table(
     Column("list", Name, primary_key=True),
     Column("imported_at", UtcDateTime, nullable=False),
     Column("domain", Name, nullable=False, server_default="", index=True),
+)
+
+# Addresses that subscribers have given up for others.
+moved = Table(
+    "moved",
+    metadata,
+    Column("address", Address, primary_key=True),
+    Column("became", Address, nullable=False, index=True),
+    Column("at", UtcDateTime, nullable=False),
+    Column("by", String, nullable=False),
 )
 
 # What is concluded of all addresses of a domain, while it holds (bounced.domains).

@@ -77,3 +77,36 @@ def test_a_missing_file_is_one_sentence(bounced: Bounced) -> None:
     result = bounced("subscribers", "import", "none.csv", "--db", "l.db")
     assert result.exit_code == 2
     assert result.stderr == "none.csv: No such file or directory.\n"
+
+
+def test_a_column_of_lists_is_taken_and_comes_out_again(bounced: Bounced) -> None:
+    imported(bounced, b"email,list\na@example.com,news\na@example.com,offers\nb@example.com,\n")
+    assert known(bounced) == [
+        ("a@example.com", "news"),
+        ("a@example.com", "offers"),
+        ("b@example.com", ""),
+    ]
+    out = bounced("subscribers", "export", "--db", "l.db").stdout.splitlines()
+    assert out[0] == "address,list,imported_at"
+    assert [line.split(",")[:2] for line in out[1:]] == [list(one) for one in known(bounced)]
+    one = bounced("subscribers", "export", "--list", "offers", "--db", "l.db").stdout
+    assert len(one.splitlines()) == 2
+    imported(bounced, b"email,list\nc@example.com,news\n", "--list", "mine")
+    assert ("c@example.com", "mine") in known(bounced)
+
+
+def test_a_change_of_address_is_kept_and_told(bounced: Bounced) -> None:
+    imported(bounced, b"email\na@example.com\n", "--list", "news")
+    result = bounced("subscribers", "rename", "a@example.com", "b@example.com", "--db", "l.db")
+    assert result.stdout == "a@example.com is b@example.com now, on: news\n"
+    assert imported(bounced, b"email\na@example.com\n", "--list", "news")[1].startswith("1 addr")
+    assert known(bounced) == [("b@example.com", "news")]
+    assert "has become b@example.com." in bounced("explain", "a@example.com", "--db", "l.db").stdout
+    assert (
+        "was before: a@example.com." in bounced("explain", "b@example.com", "--db", "l.db").stdout
+    )
+    assert bounced("subscribers", "rename", "b@example.com", "no", "--db", "l.db").exit_code == 2
+    assert (
+        bounced("subscribers", "rename", "x@y.example", "z@y.example", "--db", "l.db").exit_code
+        == 2
+    )
