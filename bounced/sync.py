@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from bounced.failpoint import failpoint
 from bounced.fetching import Ahead
-from bounced.isolation import read_in_child
+from bounced.isolation import dismiss, read_in_child
 from bounced.model import INTERRUPTED, STOPPED, Destination
 from bounced.reading import read_letter
 
@@ -207,6 +207,7 @@ def sync(  # noqa: PLR0913 - the story has this many characters
         raise
     finally:
         this.ahead.close()
+        dismiss()
         mailbox.close()
         ledger.end(visit, at=clock(), error=error)
     return tally

@@ -3,6 +3,8 @@
 import os
 import resource
 import signal
+from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -22,18 +24,35 @@ LETTER = Letter(
 )
 
 
-def die(sender: Connection, letter: Letter, at: datetime, books: tuple[Path, ...]) -> None:
+def die(theirs: Connection) -> None:
+    theirs.recv()
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def devour(sender: Connection, letter: Letter, at: datetime, books: tuple[Path, ...]) -> None:
-    resource.setrlimit(resource.RLIMIT_CPU, (1, 1))
+def devour(theirs: Connection) -> None:
+    theirs.recv()
+    isolation._allow_cpu_seconds(0)
     while True:
         pass
 
 
-def sleep(sender: Connection, letter: Letter, at: datetime, books: tuple[Path, ...]) -> None:
+def sleep(theirs: Connection) -> None:
     signal.pause()
+
+
+def die_of_the_second(theirs: Connection) -> None:
+    for _ in range(2):
+        letter, at, books = theirs.recv()
+        if letter.uid == 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+        theirs.send(replace(read_letter(letter, at, books), dedup_key=str(os.getpid())))
+
+
+@pytest.fixture(autouse=True)
+def nobody_stays() -> Iterator[None]:
+    isolation.dismiss()
+    yield
+    isolation.dismiss()
 
 
 def test_a_good_letter_is_read_in_the_child_as_here() -> None:
@@ -44,7 +63,7 @@ def test_a_good_letter_is_read_in_the_child_as_here() -> None:
 def test_a_letter_that_kills_its_reader_is_quarantined(
     deed: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(isolation, "_read", deed)
+    monkeypatch.setattr(isolation, "_serve", deed)
     monkeypatch.setattr(isolation, "PATIENCE_SECONDS", 5)
     reading = read_in_child(LETTER, AT)
     assert reading.destination is Destination.QUARANTINE
@@ -61,3 +80,35 @@ def test_the_child_has_limits_of_its_own() -> None:
     read_in_child(LETTER, AT)
     after = resource.getrlimit(resource.RLIMIT_CPU), resource.getrlimit(resource.RLIMIT_AS)
     assert before == after
+
+
+def test_one_child_reads_on_until_a_letter_kills_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(isolation, "_serve", die_of_the_second)
+    first, poison, next_ = (read_in_child(replace(LETTER, uid=uid), AT) for uid in (1, 2, 3))
+    assert poison.destination is Destination.QUARANTINE
+    assert (first.destination, next_.destination) == (Destination.PROCESSED,) * 2
+    # the stand-in tells in place of the key who has read the letter
+    assert first.dedup_key != next_.dedup_key
+    again = read_in_child(replace(LETTER, uid=4), AT)
+    assert again.dedup_key == next_.dedup_key
+    isolation.dismiss()
+    assert not Path(f"/proc/{again.dedup_key}").exists()
+
+
+def test_a_child_that_died_between_two_letters_condemns_neither() -> None:
+    read_in_child(LETTER, AT)
+    assert isolation._child is not None
+    isolation._child._process.kill()
+    isolation._child._process.join()
+    assert read_in_child(LETTER, AT) == read_letter(LETTER, AT)
+
+
+def test_each_letter_has_the_processor_time_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    soft = resource.getrlimit(resource.RLIMIT_CPU)
+    try:
+        isolation._allow_cpu_seconds(100)
+        once = resource.getrlimit(resource.RLIMIT_CPU)[0]
+        isolation._allow_cpu_seconds(200)
+        assert resource.getrlimit(resource.RLIMIT_CPU)[0] >= once + 100
+    finally:
+        resource.setrlimit(resource.RLIMIT_CPU, soft)
