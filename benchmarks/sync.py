@@ -15,6 +15,7 @@ compared with reading letters, as warm, in a process that does nothing else.
 from __future__ import annotations
 
 import argparse
+import imaplib
 import os
 import re
 import resource
@@ -175,18 +176,25 @@ class Setting:
         (home / "config.toml").chmod(0o600)
         measured([sys.executable, "-c", COMMAND, "db", "upgrade"], home)
 
+    def deliver(self, first: int, count: int) -> None:
+        self.server.deliver(USER, letters(first, count))
+        self.server.take_over(USER)
+
+    def waiting(self) -> int:
+        with imaplib.IMAP4("127.0.0.1", self.server.port) as connection:
+            connection.login(USER, self.server.password)
+            return int(connection.select(readonly=True)[1][0] or 0)
+
     def sync(self, *, sampled: bool = False) -> Measured:
         return measured([sys.executable, "-c", COMMAND, "sync"], self.home, sampled=sampled)
 
 
 def row(setting: Setting, first: int, count: int, *, sampled: bool) -> None:
-    setting.server.deliver(USER, letters(10**7 - WARM - first, WARM))
+    setting.deliver(10**7 - WARM - first, WARM)
     idle = setting.sync()
-    setting.server.deliver(USER, letters(first, count))
+    setting.deliver(first, count)
     done = setting.sync(sampled=sampled)
-    left = setting.server.where / "mail" / USER / "Maildir"
-    waiting = sum(1 for part in ("new", "cur") for _ in (left / part).iterdir())
-    if waiting:
+    if waiting := setting.waiting():
         raise SystemExit(f"{waiting} letters are still in the mailbox")
     alone = reading_alone(setting.home, first, min(count, 5000)) / min(count, 5000)
     each = (done.cpu - idle.cpu) / (count - WARM)
@@ -224,7 +232,8 @@ def database(kind: str, home: Path) -> Iterator[str]:
 def setting(kind: str, limit: int) -> Iterator[Setting]:
     home = Path(tempfile.mkdtemp(prefix="bounced-bench-"))
     home.chmod(0o755)
-    server = dovecot.start(home / "dovecot")
+    # a maildir's list of names is read and written whole at each move
+    server = dovecot.start(home / "dovecot", storage="mdbox:~/mdbox")
     try:
         with database(kind, home) as url:
             yield Setting(home, server, url, limit)

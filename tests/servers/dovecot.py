@@ -46,7 +46,7 @@ first_valid_uid = 0
 first_valid_gid = 0
 mail_uid = {uid}
 mail_gid = {gid}
-mail_location = maildir:~/Maildir
+mail_location = {storage}
 mail_fsync = never
 disable_plaintext_auth = no
 auth_mechanisms = {mechanisms}
@@ -152,6 +152,22 @@ class Dovecot:
             for path in (self.where / "mail" / user, *(self.where / "mail" / user).rglob("*")):
                 os.chown(path, owner.pw_uid, owner.pw_gid)
 
+    def take_over(self, user: str) -> None:
+        """Put into the server's own storage what lies in a user's Maildir."""
+        home = self.where / "mail" / user
+        owner = mail_account()
+        # without -u it asks nobody who the user is; mail_location's "~" is HOME
+        subprocess.run(
+            [*("doveadm", "-c", str(self.where / "dovecot.conf"), "import"),
+             *(f"maildir:{home}/Maildir", "", "ALL")],
+            check=True,
+            capture_output=True,
+            env={**os.environ, "HOME": str(home), "USER": user},
+            user=owner.pw_uid if os.geteuid() == 0 else None,
+            group=owner.pw_gid if os.geteuid() == 0 else None,
+        )  # fmt: skip
+        shutil.rmtree(home / "Maildir")
+
 
 def mail_account() -> pwd.struct_passwd:
     """Whose the mail is: Dovecot refuses to serve any as root."""
@@ -176,6 +192,7 @@ def start(
     introspection: str = "",
     mechanisms: str = "",
     client_certificates: bool = False,
+    storage: str = "maildir:~/Maildir",
 ) -> Dovecot:
     """Start a server in a folder of its own; it listens when this returns.
 
@@ -183,7 +200,8 @@ def start(
     `certificate_days` gives an expired certificate; `certified` is whom it names. With
     `introspection`, the URL of an endpoint (RFC 7662), OAuth2 tokens are accepted too, by
     `mechanisms` (SASL's names). With `client_certificates` it lets in who has one of its own CA:
-    DIR/client.pem and DIR/client.key. Each account has a folder for junk, "Unwanted".
+    DIR/client.pem and DIR/client.key. Each account has a folder for junk, "Unwanted". Where the
+    `storage` is none that `deliver` writes, `take_over` puts there what was delivered.
     """
     program = installed()
     if program is None:
@@ -212,6 +230,7 @@ def start(
             oauth2=OAUTH2.format(where=where) if introspection else "",
             separator=separator,
             junk="subscribe",
+            storage=storage,
             more=CLIENTS.format(where=where) if client_certificates else "",
             prefix=prefix,
             capability=f"imap_capability = {capability}" if capability else "",
