@@ -68,6 +68,10 @@ class Part:
         return self.cache["text"]
 
 
+# HTML that calls itself plain text
+_MARKUP = re.compile(r"\s{0,80}+<(?:!doctype html|html|head|body|div|p|table|h1)\b", re.IGNORECASE)
+
+
 @dataclass(frozen=True, slots=True)
 class Message:
     """A message as decoders want to see it: headers, and the leaves of its MIME tree in order.
@@ -134,7 +138,7 @@ class Message:
                 plain.append(part)
         words = "\n".join(part.text() for part in plain)
         if words.strip():
-            return words
+            return strip_html(words) if _MARKUP.match(words) else words
         return "\n".join(strip_html(part.text()) for part in markup)
 
 

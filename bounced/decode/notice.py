@@ -280,7 +280,9 @@ def _uncut(line: str, start: int, end: int) -> bool:
         return False
     if before == "<":
         return after in ("", ">", " ", "\t")
-    if after in ("=", "?"):  # the end of a question, or the beginning of an encoded word
+    if (
+        after and after in "=?%/\\#$+~^!{}"
+    ):  # the end of a sentence, or the middle of something longer
         return beyond in ("", " ")
     if after == "." and "." not in line[start:end].rpartition("@")[2]:
         return beyond in ("", " ")
