@@ -27,6 +27,7 @@ MAX_LINES: Final = 2_000
 MAX_LINE: Final = 2_000
 MAX_RECIPIENTS: Final = 1_000
 _SAID_LINES: Final = 14
+_BRIEF: Final = 32  # characters: "could not be delivered." and its like in other languages
 
 
 @dataclass(frozen=True, slots=True)
@@ -385,7 +386,7 @@ def _gather(lines: list[str], places: list[_Place]) -> None:
         blank = label_only = False
         for number in range(place.line + 1, min(place.line + 1 + _SAID_LINES, len(lines))):
             line = lines[number].strip()
-            if number in starts or (line and blank and _paragraph_ends(line, place.said)):
+            if number in starts or (line and blank and _paragraph_ends(line, place, lines)):
                 break
             if not place.standin and _named(programs, line):
                 break
@@ -425,10 +426,13 @@ def _look_above(lines: list[str], places: list[_Place]) -> None:
             place.said = [line]
 
 
-def _paragraph_ends(line: str, said: list[str]) -> bool:
+def _paragraph_ends(line: str, place: _Place, lines: list[str]) -> bool:
     """Whether a line after a blank one says something else."""
+    said = place.said
     if pattern("boilerplate").search(line):
         return True
+    if said == [lines[place.line]] and len(said[0].rpartition(place.address)[2]) <= _BRIEF:
+        return False  # a sentence that does little but name the address leaves the reason to others
     if said and said[-1].rstrip().endswith((":", "：")):
         return False  # what it announces follows
     heard = any(find_code(s) or find_status(s) for s in said)
