@@ -140,12 +140,22 @@ def _without(reading: Reading, gone: frozenset[str]) -> Reading:
     left = tuple(b for b in conclusion.bounces if facts.whose(b.recipient) not in gone)
     if len(conclusion.bounces) == 1:  # whom it is of may have been told by a token alone
         left = ()
+    report = conclusion.report
+    returned = report.returned
+    # by these the others' reports are known for ours; the envelope is not kept at all
+    kept = Returned(list_id=returned.list_id, message_id=_unless(returned.message_id, gone))
     report = replace(
-        conclusion.report,
+        report,
         recipients=tuple(bounce.recipient for bounce in left),
-        message_id=None,
-        returned=Returned(list_id=conclusion.report.returned.list_id),
-        problems=(*conclusion.report.problems, FORGOTTEN),
-        envelope=(),
+        message_id=_unless(report.message_id, gone),
+        returned=kept,
+        problems=(*report.problems, FORGOTTEN),
     )
     return replace(reading, conclusion=replace(conclusion, report=report, bounces=left))
+
+
+def _unless(text: str | None, gone: frozenset[str]) -> str | None:
+    """A Message-ID, unless it names somebody in so many words, or as VERP does."""
+    low = (text or "").lower()
+    forms = (form for one in gone for form in (folded(one), folded(one).replace("@", "=")))
+    return None if any(form in low for form in forms) else text

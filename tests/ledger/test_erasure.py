@@ -11,8 +11,9 @@ import pytest
 from bounced.ledger import Hearsay, LedgerError, Source, adopt, audit, erasure, retention
 from bounced.ledger.erasure import Names
 from bounced.model import NoticeKind, RecipientReport, Reply, Returned, Subscription
-from bounced.policy import Brake, Incidents
+from bounced.policy import Brake, Incidents, Policy
 from bounced.smtp import canonical
+from bounced.trust import Key, make
 from tests.servers.database import rows
 
 from .conftest import START, bounce, day, on_the_list, opened, reading, synced
@@ -336,3 +337,16 @@ def test_addresses_with_odd_letters_are_found_and_nobody_else(url: str, odd: str
         assert odd not in left
         assert canonical(odd).lower() not in left
         assert on_the_list(ledger) == ["axbxcxdxe@example.com", "cy@example.org"]
+
+
+def test_others_in_a_letter_about_who_is_forgotten_keep_their_proof(url: str) -> None:
+    key = Key("a", b"sixteen bytes or some more of them")
+    token = make(key, "bob@example.com", on=START.date(), id="news")
+    envelope = (f"b+{token}@bounces.example.org",)
+    with peppered(url, keys=lambda: (key,), policy=Policy(trust="verified")) as ledger:
+        erasure.forget(ledger, ANN, at=day(0))
+        synced(ledger, [about_ann(1, envelope=envelope)])
+        assert on_the_list(ledger) == ["bob@example.com"]
+        left = everything(url, ledger)
+        assert ANN not in left
+        assert "ann=example.com" not in left
