@@ -355,9 +355,17 @@ def hide_password(url: str) -> str:
 
 
 def database_url(text: str, folder: Path = Path()) -> str:
-    """An SQLAlchemy URL from a URL or from a file's path (relative to `folder`)."""
+    """An SQLAlchemy URL from a URL or from a file's path (relative to `folder`).
+
+    Raises ConfigError for what looks like a URL and is none: taken for a path it would be shown,
+    and with it the password in it.
+    """
     if "://" in text:
         return text
+    if re.search(r":[^/]*@", text):
+        raise ConfigError(
+            ("the database is neither a path nor a URL (kind://user:password@host/name)",)
+        )
     return f"sqlite:///{folder / Path(text).expanduser()}"
 
 

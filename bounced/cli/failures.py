@@ -119,10 +119,13 @@ def _rules(problem: BaseException) -> Failure | None:
 
 
 def tell(problem: BaseException) -> Exit:
-    """Say what happened on stderr; how to exit."""
+    """Say what happened on stderr, with `--debug` where in the program; how to exit."""
     told = failure(problem)
     for sentence in told.sentences:
         say(sentence)
+    context = click.get_current_context(silent=True)
+    if told.code is Exit.OUR_MISTAKE and context and context.ensure_object(Settings).debug:
+        traceback.print_exception(problem)
     return told.code
 
 
@@ -152,8 +155,5 @@ class Entrance(click.Group):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             ctx.exit(Exit.DONE)
         except Exception as problem:  # noqa: BLE001 - the last net of the program
-            code = tell(problem)
-            if code is Exit.OUR_MISTAKE and ctx.ensure_object(Settings).debug:
-                traceback.print_exc()
-            ctx.exit(code)
+            ctx.exit(tell(problem))
         return result
