@@ -18,7 +18,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final, cast
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
 Hit = tuple[int, int, int]
 
@@ -169,25 +169,38 @@ class Alternatives:
         found = (at for at, number in sorted(likely) if self._pattern(number).match(text, at))
         return (at for at, _ in groupby(found))
 
-    def standing(self, text: str) -> set[int]:
-        """The alternatives (by their place in the list) that can match somewhere in the text."""
+    def asked(self, text: str) -> Callable[[int], bool]:
+        """A question: whether the alternative of that place in the list matches in the text."""
         low = _lowered(text)
         if low is None:
-            return set(range(len(self._entries)))
-        hits = self._automaton.find(low)
-        return {number for hit in hits for number, _, _ in self._needing[hit[0]]}.union(
-            self._always
-        )
+            return lambda number: self._pattern(number).search(text) is not None
+        sought, places = self._likely(self._automaton.find(low))
 
-    def _first(self, text: str, hits: Sequence[Hit]) -> re.Match[str] | None:
+        def matches(number: int) -> bool:
+            pattern = self._pattern(number)
+            return any(
+                at == number and start >= 0 and pattern.match(text, start) for start, at in places
+            ) or (number in sought and pattern.search(text) is not None)
+
+        likely = sought.union(number for _, number in places)
+        return lambda number: number in likely and matches(number)
+
+    def _likely(self, hits: Sequence[Hit]) -> tuple[set[int], set[tuple[int, int]]]:
+        """Alternatives to search for, and places (begin, alternative) where one can match."""
         sought = set(self._always)
         places: set[tuple[int, int]] = set()
         for letters, begin, _ in hits:
             for number, least, most in self._needing[letters]:
                 if most > _FARTHEST or self._anchored:
                     sought.add(number)
+                elif least == most:
+                    places.add((begin - least, number))
                 else:
                     places.update((begin - back, number) for back in range(least, most + 1))
+        return sought, places
+
+    def _first(self, text: str, hits: Sequence[Hit]) -> re.Match[str] | None:
+        sought, places = self._likely(hits)
         if len(places) > _MOST_PLACES or len(sought) > _MOST_SOUGHT:
             return self.whole.search(text)
         tried = (

@@ -30,18 +30,20 @@ class Format:
 
 def recognise(message: Message, notice: str) -> Format | None:
     """The first dialect that fits, or None."""
-    text = notice[:20_000]
-    standing = _beginnings().standing(text)
-    likely = (
-        form
-        for number, form in enumerate(formats())
-        if form.begins is None or (number in standing and form.begins.search(text))
-    )
-    return next((form for form in likely if _headed(form, message)), None)
+    says = _beginnings().asked(notice[:20_000])
+    named = {header: _known(header, message.header(header)) for header in _headers()}
+    for number, form in enumerate(formats()):
+        if (form.begins is None or says(number)) and all(
+            form.name in named[header] for header, _ in form.when
+        ):
+            return form
+    return None
 
 
-def _headed(form: Format, message: Message) -> bool:
-    return all(form.name in _known(name, message.header(name)) for name, _ in form.when)
+@cache
+def _headers() -> tuple[str, ...]:
+    """The headers by which dialects are known."""
+    return tuple(dict.fromkeys(header for form in formats() for header, _ in form.when))
 
 
 def _known(header: str, value: str) -> frozenset[str]:

@@ -8,10 +8,11 @@ text, and reads the headers of the returned message wherever they are.
 from __future__ import annotations
 
 import re
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Final
 
-from bounced.decode.words import pattern
+from bounced.automaton import Alternatives
+from bounced.decode.words import entries
 from bounced.message import returned_headers
 from bounced.model import Returned
 from bounced.smtp import is_address
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
     from bounced.message import Headers, Message, Part
 
 # What may decorate a border line, and what may indent or quote a header line.
-_RULED: Final = r"^[ \t>*\-=_#+|]{0,60}"
-_INDENTED: Final = r"^[ \t>]{0,8}"
+_RULED: Final = r"[ \t>*\-=_#+|]{0,60}"
+_INDENTED: Final = r"[ \t>]{0,8}"
 _RETURNED_TYPES: Final = (
     "message/rfc822",
     "text/rfc822-headers",
@@ -40,15 +41,16 @@ def cut(text: str) -> tuple[str, str]:
     A border at the very top is no border: something must have been said before it. Nor is a
     list of fields that the notice sets apart by indenting it, to go on at the margin behind it.
     """
-    starts = (
-        next((at for at in border.lines(text) if _divides(text, at)), len(text))
-        for border in (
-            pattern("border", begins=_RULED),
-            pattern("returned_header", begins=_INDENTED),
-        )
-    )
-    at = min(starts)
+    at = next((at for at in _borders().lines(text) if _divides(text, at)), len(text))
     return text[:at], text[at:]
+
+
+@cache
+def _borders() -> Alternatives:
+    """How lines begin from which on a notice only repeats the mail that it returns."""
+    ruled = [f"{_RULED}(?:{border})" for border in entries("border")]
+    indented = [f"{_INDENTED}(?:{header})" for header in entries("returned_header")]
+    return Alternatives([*ruled, *indented], begins="^")
 
 
 # the rest of an indented paragraph, and then a line at the margin

@@ -17,9 +17,14 @@ def _lists() -> dict[str, list[str]]:
     return table
 
 
+def entries(name: str) -> list[str]:
+    """A list as it stands in the book."""
+    return _lists()[name]
+
+
 def alternatives(name: str) -> str:
     """A list as one group of alternatives, for use inside a larger pattern."""
-    return "(?:" + "|".join(_lists()[name]) + ")"
+    return "(?:" + "|".join(entries(name)) + ")"
 
 
 @cache

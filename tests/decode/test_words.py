@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from bounced.automaton import Alternatives, Waiting, _needed
 from bounced.decode import formats, words
-from bounced.decode.original import _INDENTED, _RULED
+from bounced.decode.original import _borders
 from bounced.message import read
 
 EML = Path(__file__).parents[2] / "fixtures" / "eml"
@@ -150,9 +150,8 @@ def test_a_list_finds_what_its_one_pattern_finds(name: str) -> None:
     assert [pair for pair in found if pair[0] != pair[1]] == []
 
 
-@pytest.mark.parametrize(("name", "begins"), [("border", _RULED), ("returned_header", _INDENTED)])
-def test_a_list_of_lines_finds_what_its_one_pattern_finds(name: str, begins: str) -> None:
-    sought = words.pattern(name, begins=begins)
+def test_lines_are_found_that_begin_as_the_one_pattern_says() -> None:
+    sought = _borders()
     for text in TEXTS:
         assert [*sought.lines(text)] == [found.start() for found in sought.whole.finditer(text)]
 
@@ -185,7 +184,7 @@ def test_alternatives_find_what_their_one_pattern_finds(pieces: list[str]) -> No
     standing = {
         n for n, kind in enumerate(kinds) if re.search(kind, text, re.IGNORECASE | re.MULTILINE)
     }
-    assert standing <= sought.standing(text)
+    assert standing == {*filter(sought.asked(text), range(len(kinds)))}
 
 
 def test_what_a_list_needs_is_known_for_nearly_all_that_it_holds() -> None:
