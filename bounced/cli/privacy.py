@@ -118,6 +118,8 @@ def _say_what_went(address: str, told: Erased, copies: int) -> None:
     from bounced.text import safe
 
     rows = ", ".join(f"{count} {table}" for table, count in told.deleted.items() if count)
+    for other in told.former:
+        click.echo(f"  The same person as {safe(other)}: to forget that too, type it as well.")
     masked = told.masked.total()
     click.echo(f"{safe(address)} is forgotten. Deleted: {rows or 'no rows'}, {copies} raw copies.")
     if masked:

@@ -412,9 +412,9 @@ class Ledger:
                 became = readership.today(connection, {who for who, _ in given})
                 pairs = [(became.get(who, who), name) for who, name in given]
                 gone = self._tombstones.among(connection, {who for who, _ in pairs})
-                added = readership.rows_of((one for one in pairs if one[0] not in gone), at)
-                new += _add_missing(connection, subscriber, added)
-                self._settle_at_dead_domains(connection, (one for one, _ in pairs), at)
+                kept = [one for one in pairs if one[0] not in gone]
+                new += _add_missing(connection, subscriber, readership.rows_of(kept, at))
+                self._settle_at_dead_domains(connection, (one for one, _ in kept), at)
         return new
 
     def _settle_at_dead_domains(

@@ -24,6 +24,7 @@ from bounced.ledger.tables import (
     mailbox,
     message,
     metadata,
+    moved,
     seen,
     tombstone,
 )
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from bounced.ledger.book import Ledger
 
 MASK: Final = "(forgotten)"
+OWNERS: Final = ("address", "became")  # columns that say whose a row is
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +56,15 @@ class LetterRow:
 
 @dataclass(slots=True)
 class Erased:
-    """What was forgotten: rows by table, those in which an address was masked, and the letters."""
+    """What was forgotten: rows by table, those in which an address was masked, and the letters.
+
+    `former` are the other addresses that the person has had, as far as we were told.
+    """
 
     deleted: Counter[str] = field(default_factory=Counter)
     masked: Counter[str] = field(default_factory=Counter)
     letters: list[LetterRow] = field(default_factory=list)
+    former: list[str] = field(default_factory=list)
 
 
 class Names:
@@ -119,7 +125,8 @@ def export(ledger: Ledger, address: str) -> tuple[dict[str, list[dict[str, Any]]
     with ledger._database.reading() as connection:  # noqa: SLF001 - a room of the same house
         for table in metadata.sorted_tables:
             for row in _naming(connection, table, names):
-                if names.is_(row.get("address") or address):
+                owners = [row[name] for name in OWNERS if row.get(name)] or [address]
+                if any(map(names.is_, owners)):
                     found.setdefault(table.name, []).append(dict(row))
                 else:
                     others += 1
@@ -155,6 +162,9 @@ def forget(ledger: Ledger, address: str, *, at: datetime) -> Erased:
         told.letters = list(_letters(connection, events))
         imported = _imported(connection, events)
         own = {table: _own(connection, table, names) for table in metadata.sorted_tables}
+        told.former = [
+            row[name] for row in own[moved] for name in OWNERS if not names.is_(row[name])
+        ]
         named = {table: list(_naming(connection, table, names)) for table in metadata.sorted_tables}
     with ledger._database.writing() as connection:  # noqa: SLF001
         for table in reversed(metadata.sorted_tables):
@@ -198,14 +208,16 @@ def _naming(connection: Connection, table: Table, names: Names) -> Iterator[RowM
 
 
 def _own(connection: Connection, table: Table, names: Names) -> list[RowMapping]:
-    """The rows of a table whose `address` somebody is."""
-    if "address" not in table.c:
+    """The rows of a table whose `address` somebody is, or was given up for theirs."""
+    columns = [table.c[name] for name in OWNERS if name in table.c]
+    if not columns:
         return []
-    local = names.folded.isascii()
-    same = func.lower(table.c.address) == names.folded
-    query = select(table).where(same if local else table.c.address.is_not(None))
+    if names.folded.isascii():
+        query = select(table).where(or_(*(func.lower(one) == names.folded for one in columns)))
+    else:  # only Python folds all letters alike on every database
+        query = select(table).where(or_(*(one.is_not(None) for one in columns)))
     rows = connection.execute(query).mappings()
-    return [row for row in rows if names.is_(row["address"])]
+    return [row for row in rows if any(names.is_(row[one.name] or "") for one in columns)]
 
 
 def _keys(table: Table) -> list[Any]:

@@ -350,3 +350,16 @@ def test_others_in_a_letter_about_who_is_forgotten_keep_their_proof(url: str) ->
         left = everything(url, ledger)
         assert ANN not in left
         assert "ann=example.com" not in left
+
+
+def test_a_change_of_address_is_forgotten_with_either_and_the_other_is_told(url: str) -> None:
+    with peppered(url) as ledger:
+        ledger.import_subscribers([("ann@example.org", "news")], at=START)
+        ledger.rename_subscriber("ann@example.org", ANN, by="eve", at=START)
+        told = erasure.forget(ledger, ANN, at=day(0))
+        assert told.former == ["ann@example.org"]
+        assert told.deleted["moved"] == 1
+        assert ANN not in everything(url, ledger)
+        synced(ledger, [reading(1, "ann@example.org")])
+        assert ANN not in everything(url, ledger)
+        assert on_the_list(ledger) == ["ann@example.org"]
