@@ -16,14 +16,21 @@ from bounced.model import Reason
 from bounced.policy import Policy
 
 START = datetime(2026, 1, 1, 12, tzinfo=UTC)
-LETTERS = {"N": Reason.HOST_UNKNOWN, "Z": Reason.NULL_MX, "R": Reason.RELAY_DENIED}
+LETTERS = {
+    "N": (Reason.HOST_UNKNOWN, 0.9),
+    "Z": (Reason.NULL_MX, 0.95),
+    "z": (Reason.NULL_MX, 0.6),  # an enhanced status that some write for an unknown mailbox
+    "q": (Reason.HOST_UNKNOWN, 0.3),
+    "R": (Reason.RELAY_DENIED, 0.9),
+}
 
 
 def signs(words: str) -> list[Sign]:
     told = (word.partition(".") for word in words.split())
     return [
-        Sign(number, START + timedelta(days=int(day)), LETTERS[letter], f"test/{letter}")
+        Sign(number, START + timedelta(days=int(day)), reason, f"test/{letter}", sure)
         for number, (day, _, letter) in enumerate(told, 1)
+        for reason, sure in [LETTERS[letter]]
     ]
 
 
@@ -35,6 +42,8 @@ def signs(words: str) -> list[Sign]:
         ("0.N 1.N 5.N 9.N", Reason.HOST_UNKNOWN, 5),
         ("0.R 7.R 14.R", Reason.HOST_UNKNOWN, 14),
         ("0.N 1.Z", Reason.NULL_MX, 1),
+        ("0.z 2.z", Reason.NULL_MX, 2),
+        ("0.z 9.Z", Reason.NULL_MX, 9),
     ],
 )
 def test_a_domain_is_given_up(words: str, reason: Reason, since: int) -> None:
@@ -45,13 +54,25 @@ def test_a_domain_is_given_up(words: str, reason: Reason, since: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "words", ["", "0.N", "0.N 1.N", "0.R 7.R", "0.R 1.R 13.R", "0.N 7.R 14.R", "0.R 14.R"]
+    "words",
+    [
+        "",
+        "0.N",
+        "0.N 1.N",
+        "0.R 7.R",
+        "0.R 1.R 13.R",
+        "0.N 7.R 14.R",
+        "0.R 14.R",
+        "0.z",
+        "0.q 9.q",
+        "0.z 1.z 1.N",
+    ],
 )
 def test_less_proves_nothing(words: str) -> None:
     assert ruling(signs(words), Policy()) is None
 
 
-history = st.lists(st.tuples(st.integers(0, 30), st.sampled_from("NZR")), max_size=8)
+history = st.lists(st.tuples(st.integers(0, 30), st.sampled_from("NZRzq")), max_size=8)
 
 
 @given(history, st.randoms())
@@ -64,7 +85,7 @@ def test_the_order_in_which_signs_are_read_does_not_matter(
     assert ruling(shuffled, Policy()) == ruling(some, Policy())
 
 
-@given(history, st.tuples(st.integers(31, 60), st.sampled_from("NZR")))
+@given(history, st.tuples(st.integers(31, 60), st.sampled_from("NZRzq")))
 def test_one_more_sign_never_ends_a_ruling(
     told: list[tuple[int, str]], more: tuple[int, str]
 ) -> None:

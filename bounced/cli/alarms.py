@@ -9,6 +9,7 @@ import click
 
 from bounced.cli.moments import moment_option
 from bounced.cli.settings import Settings, ledger_options, say
+from bounced.text import safe
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,7 +53,7 @@ def _show(found: Sequence[AlarmRow]) -> None:
     from bounced.receivers import receivers
 
     titles = {name: one.title for name, one in receivers().items()}
-    columns = ("times", "reason", "of ours", "where", "by list", "since", "last", "go to")
+    columns = ("times", "reason", "of ours", "where", "by list", "since", "last")
     print_table(
         columns,
         [
@@ -64,16 +65,18 @@ def _show(found: Sequence[AlarmRow]) -> None:
                 row.blocklist or "",
                 row.first_at,
                 row.last_at,
-                row.page or "",
             )
             for row in found
         ],
     )
+    pages = {row.blocklist or titles.get(row.who, row.who): row.page for row in found if row.page}
+    for who, page in pages.items():
+        click.echo(f"{safe(who)}: {safe(page)}")
 
 
 def say_alarms(mailbox: str, count: int) -> None:
     """What a sync says at once: our login was refused, and all of our mail with it."""
     say(
-        f"{mailbox}: {count} letters say that our own SMTP login was refused: all mail may be "
+        f"{mailbox}: our own SMTP login was refused, as {count} reports say: all mail may be "
         "failing. No subscriber is blamed for it. To see more: bounced alarms"
     )

@@ -76,19 +76,20 @@ def made_again(
     query = select(
         event.c.id, event.c.occurred_at, judgement.c.reason, judgement.c.rule,
         event.c.remote_mta, event.c.provider, judgement.c.outcome, judgement.c.fault,
+        judgement.c.confidence,
     ).select_from(_MEMBERS)  # fmt: skip
     query = query.where(_counts(policy, domain), judgement.c.reason.in_([*map(str, SIGNS)]))
     if since is not None:
         query = query.where(event.c.occurred_at > since)
     signs = []
-    for number, at, reason, rule, host, provider, outcome, fault in connection.execute(query):
+    for number, at, reason, rule, host, provider, outcome, fault, sure in connection.execute(query):
         hard = outcome == "hard" and fault not in _BLAMELESS
         if reason == Reason.RELAY_DENIED.value:
             speaks = by_its_own_host(host, domain)
         else:
             speaks = hard and waiting.at(at, domain, provider) is None
         if speaks:
-            signs.append(Sign(number, at, Reason(reason), rule))
+            signs.append(Sign(number, at, Reason(reason), rule, sure))
     return ruling(signs, policy)
 
 

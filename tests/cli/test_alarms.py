@@ -60,7 +60,9 @@ def test_refusals_are_grouped_counted_and_the_page_is_named(bounced: Bounced) ->
         ("example.net", "example.org", None, 1),
     ]
     assert rows[0]["page"] == "https://check.spamhaus.org"
-    assert "Google" in bounced("alarms").stdout
+    shown = bounced("alarms").stdout
+    assert "Google" in shown
+    assert "\nSpamhaus: https://check.spamhaus.org\n" in shown
     assert (
         json.loads(bounced("alarms", "--since", "60d", "--json").stdout.splitlines()[0])["count"]
         == 3
@@ -92,6 +94,6 @@ def test_a_sync_says_at_once_that_our_login_is_refused(
     for words in (("sync", "--plan"), ("sync",)):
         result = bounced(*words)
         assert result.exit_code == 1, result.output
-        assert "our own SMTP login was refused" in result.stderr
+        assert "our own SMTP login was refused, as 1 reports say" in result.stderr
     told = json.loads(bounced("alarms", "--json").stdout)
     assert told["reason"] == "auth_failed"

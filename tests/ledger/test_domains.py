@@ -25,7 +25,7 @@ STANDING = "SELECT address, suppressed, reason, rule FROM address ORDER BY addre
 def said(address: str, reason: Reason, **more: str) -> Bounce:
     outcome = Outcome.BLOCKED if reason is Reason.RELAY_DENIED else Outcome.HARD
     fault = Fault.SENDER if outcome is Outcome.BLOCKED else Fault.RECIPIENT
-    verdict = Verdict(outcome, reason, fault, 0.8, f"test/{reason}", "The domain.")
+    verdict = Verdict(outcome, reason, fault, 0.95, f"test/{reason}", "The domain.")
     return replace(bounce(address, **more), verdict=verdict)
 
 
