@@ -66,6 +66,13 @@ def doctor(context: click.Context) -> None:
     context.exit(most_urgent(codes))
 
 
+# What counts, by [policy] trust; those with a key have not always said so themselves.
+TRUSTED = {
+    "matched": "only reports of mail in the imported log, or with a token of yours, count",
+    "verified": "only reports that carry a token of yours count (docs/policy.md)",
+}
+
+
 def checks(settings: Settings) -> Iterator[Check]:
     """Every check in the order in which trouble is best mended."""
     try:
@@ -78,6 +85,8 @@ def checks(settings: Settings) -> Iterator[Check]:
         yield Check("file permissions", Exit.PERSON_NEEDED, (warning,))
     yield _tried("rules", partial(_rules, config))
     yield _tried("database", partial(_database, config))
+    if config.policy.trust != "any":
+        yield Check(f"trust: {TRUSTED[config.policy.trust]}", Exit.DONE)
     for webhook in config.webhooks:
         yield _tried(f"webhook {webhook.name}", partial(_webhook, webhook))
     if config.privacy.pepper is not None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.cli.conftest import process
 from tests.cli.test_webhooks import NOTICE
 
 if TYPE_CHECKING:
@@ -135,3 +136,20 @@ def test_purging_redacts_what_is_stored_where_that_is_asked_for(
     assert "2 rows redacted" in bounced("purge").output
     assert "***@example.net" in bounced("explain", "ann@example.net").output
     assert bounced("suppressed").output == "ann@example.net\nbob@example.net\n"
+
+
+def test_a_running_program_purges_by_itself(bounced: Bounced, known: Path) -> None:
+    old = time.time() - 40 * 86400
+    copy = known / "quarantine" / "1.eml"
+    os.utime(copy, (old, old))
+    (known / "spool").mkdir()
+    config = known / "config.toml"
+    config.write_text(config.read_text().replace("[privacy]\n", "[privacy]\nkeep_raw_days = 30\n"))
+    running = process("run", cwd=known)
+    end = time.monotonic() + 30
+    while copy.exists() and time.monotonic() < end:
+        time.sleep(0.1)
+    running.terminate()
+    _, log = running.communicate(timeout=30)
+    assert not copy.exists()
+    assert "event=purged raw_copies_deleted=1" in log

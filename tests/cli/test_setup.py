@@ -157,3 +157,10 @@ def test_the_doctor_looks_for_the_secrets_of_webhooks_and_for_the_pepper(bounced
     assert "the environment has no variable NO_SUCH" in told
     assert "WRONG  privacy" in told
     assert "pepper_file: cannot read" in told
+
+
+def test_the_doctor_says_that_with_a_key_only_proof_counts(bounced: Bounced) -> None:
+    path = bounced.folder / "config.toml"
+    path.write_text('[[token_key]]\nid = "a"\nsecret = "sixteen letters or some more"\n')
+    path.chmod(0o600)
+    assert "trust: only reports that carry a token of yours count" in bounced("doctor").output
