@@ -847,6 +847,29 @@ def test_what_is_said_of_something_else_condemns_nobody(context: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        "550 удаленный сервер отклонил сообщение",
+        "550 соединение закрыто удаленным сервером",
+        "550 邮件已被删除",
+        "550 Nachricht wurde gelöscht",
+        "550 Le message a été supprimé",
+        "550 mensaje eliminado",
+        "550 wiadomość została usunięta",
+        "550 Die Verbindung wurde geschlossen",
+        "550 Datei wurde nicht gefunden",
+        "550 команда не найдена",
+        "550 le fichier est introuvable",
+        "550 mx.example.com is not accepting mail",
+        "550 connection closed due to inactivity",
+        "550 delivery abandoned after five days",
+    ],
+)
+def test_a_letter_a_line_or_a_file_that_is_gone_is_no_mailbox(text: str) -> None:
+    assert verdict(text).outcome is not Outcome.HARD
+
+
+@pytest.mark.parametrize(
     ("typed", "meant"),
     [
         ("550 Recepient adress unknow", "user_unknown"),
