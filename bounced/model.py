@@ -379,7 +379,7 @@ class Recorded:
 
 @dataclass(frozen=True, slots=True)
 class Foretold:
-    """How the standing of an address would change."""
+    """How the standing of an address (or of a `@domain`) would change; `list` "": on all."""
 
     address: str
     from_status: str
@@ -388,6 +388,7 @@ class Foretold:
     to_suppressed: bool
     rule: str | None
     because: str
+    list: str = ""
 
 
 @dataclass(frozen=True, slots=True)

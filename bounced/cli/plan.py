@@ -97,7 +97,8 @@ def _tell(name: str, tally: Tally, told: Rehearsed, seconds: float, *, as_json: 
     for one in told.changes:
         if _matters(one):
             mark = "+" if one.to_suppressed else "-"
-            click.echo(f"{mark} {safe(one.address)}  {safe(one.because)}")
+            on = f" on {safe(one.list)}" if one.list else ""
+            click.echo(f"{mark} {safe(one.address)}{on}  {safe(one.because)}")
     for address in told.waiting:
         click.echo(f"? {safe(address)}")
     if told.waiting:

@@ -243,7 +243,8 @@ def _line(change: StandingChange) -> str:
     after = _state(change.to_status, suppressed=change.to_suppressed)
     mark = _MARKS[_sort(change)]
     because = f": {safe(change.because)}" if change.because else ""
-    return f"{mark} {safe(change.address)}  {before} -> {after}{because}"
+    on = f" on {safe(change.list)}" if change.list else ""
+    return f"{mark} {safe(change.address)}{on}  {before} -> {after}{because}"
 
 
 def _state(status: str, *, suppressed: bool) -> str:

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, select, update
+from sqlalchemy import select, update
 
 from bounced import receivers
-from bounced.ledger import decisions, places, standings
+from bounced.ledger import bulk, decisions, places, standings
 from bounced.ledger.engine import chunks
 from bounced.ledger.errors import LedgerError
 from bounced.ledger.places import Place
@@ -53,10 +53,9 @@ class Watch:
         if old_enough is None:
             return []
         opened = []
-        late = (place for place in sorted(met) if place.ends_at > old_enough)
-        for place, count in places.crowded(connection, late, self.settings.floor).items():
-            if _known(connection, place):
-                continue
+        late = {place for place in met if place.ends_at > old_enough}
+        fresh = sorted(late - _known(connection, late))
+        for place, count in places.crowded(connection, fresh, self.settings.floor).items():
             usual = self._usually(connection, place)
             if self.settings.unusual(count, usual):
                 opened.append(_write(connection, place, count, usual, occasion))
@@ -103,13 +102,12 @@ def _is_hard(row: dict[str, Any]) -> bool:
     )
 
 
-def _known(connection: Connection, place: Place) -> bool:
-    same = and_(
-        incident.c.scope == place.scope,
-        incident.c.name == place.name,
-        incident.c.begins_at == place.begins_at,
-    )
-    return connection.execute(select(incident.c.id).where(same)).first() is not None
+def _known(connection: Connection, met: Iterable[Place]) -> set[Place]:
+    """Those places that have an incident already, whatever was decided of it."""
+    columns = (incident.c[name] for name in Place._fields)
+    names = sorted({place.name for place in met})
+    query = select(*columns).where(bulk.among(connection, incident.c.name, names))
+    return {Place(*row) for row in connection.execute(query)}
 
 
 def _write(

@@ -76,24 +76,25 @@ def _sum(one: Recorded, other: Recorded) -> Recorded:
 
 
 def _changes(connection: Connection, before: int) -> tuple[Foretold, ...]:
-    """What all transitions after one amount to, by address, in order."""
+    """What all transitions after one amount to, by address and list, in order."""
     query = select(transition).where(transition.c.id > before)
-    first: dict[str, Any] = {}
-    last: dict[str, Any] = {}
+    first: dict[tuple[str, str], Any] = {}
+    last: dict[tuple[str, str], Any] = {}
     for row in connection.execute(query.order_by(transition.c.id)):
-        first.setdefault(row.address, row)
-        last[row.address] = row
+        first.setdefault((row.address, row.list), row)
+        last[row.address, row.list] = row
     told = (
         Foretold(
-            whose,
-            first[whose].from_status,
+            row.address,
+            first[key].from_status,
             row.to_status,
-            first[whose].from_suppressed,
+            first[key].from_suppressed,
             row.to_suppressed,
             row.rule,
             row.because,
+            row.list,
         )
-        for whose, row in sorted(last.items())
+        for key, row in sorted(last.items())
     )
     return tuple(
         one

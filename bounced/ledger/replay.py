@@ -16,7 +16,7 @@ from bounced.ledger import decisions, facts, standings
 from bounced.ledger.engine import CHUNK, chunks
 from bounced.ledger.rows import Replay, StandingChange
 from bounced.ledger.tables import address, event, judgement, message, replaced_judgement
-from bounced.model import Kind, Report, Status
+from bounced.model import Kind, Report, Standing, Status
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from bounced.ledger.engine import Database
     from bounced.ledger.standings import Entry, History, Judge, Occasion
-    from bounced.model import RecipientReport, Standing, Verdict
+    from bounced.model import RecipientReport, Verdict
 
     Classify = Callable[[RecipientReport, Report], Verdict]
     # `itertools.starmap`, or one that has several processes at work
@@ -47,10 +47,11 @@ def reclassified(  # noqa: PLR0913, PLR0917 - what is judged, by what, and by ho
         with database.reading() as connection:
             some = _next(connection, last, since)
             histories = standings.load(connection, some)
+            kept = standings.rows_on_lists(connection, some)
             verdicts, told = _judged_again(connection, over, classify, some, since)
         _put(verdicts, histories)
         if some:
-            changes = tuple(_against_rows(judge, histories, at))
+            changes = tuple(_against_rows(judge, histories, kept, at))
             yield Replay(len(some), changes, *told)
         last = some[-1] if some else None
 
@@ -73,9 +74,10 @@ def reclassify(  # noqa: PLR0913, PLR0917 - what is judged, by what, and on whos
         with database.writing() as connection:
             some = _next(connection, last, since)
             histories = standings.load(connection, some)
+            kept = standings.rows_on_lists(connection, some)
             verdicts, told = _judged_again(connection, over, classify, some, since)
             _put(verdicts, histories)
-            changes = tuple(_against_rows(judge, histories, occasion.at))
+            changes = tuple(_against_rows(judge, histories, kept, occasion.at))
             if verdicts and occasion.decision_id is None:
                 since_words = "" if since is None else f"since {since:%Y-%m-%d}"
                 occasion = decisions.note(connection, "reclassify", occasion, subject=since_words)
@@ -217,15 +219,32 @@ def _write(
 
 
 def _against_rows(
-    judge: Judge, histories: Mapping[str, History], at: datetime
+    judge: Judge,
+    histories: Mapping[str, History],
+    kept: Mapping[tuple[str, str], RowMapping],
+    at: datetime,
 ) -> Iterator[StandingChange]:
+    of_each: dict[str, dict[str, RowMapping]] = {}
+    for (whose, name), row in kept.items():
+        of_each.setdefault(whose, {})[name] = row
     for whose, history in histories.items():
         found = judge.conclude(whose, history, standings.counted, at)
         before = history.suppressed(at)
         if standings.changed(history.row, before=before, found=found):
-            row: Mapping[Any, Any] = history.row or {"status": Status.ACTIVE}
-            was = str(row["status"]), before, row.get("reason"), row.get("rule")
-            yield _change(whose, was, found)
+            yield _change(whose, _was(history.row, before=before), found)
+        mine = of_each.get(whose, {})
+        if judge.lists.apart or mine:
+            on_lists = judge.on_lists(whose, history, standings.counted, at)
+            for name in sorted(on_lists.keys() | mine.keys()):
+                own, there = on_lists.get(name, Standing()), mine.get(name)
+                before = standings.in_force(there, at)
+                if standings.changed(there, before=before, found=own):
+                    yield _change(whose, _was(there, before=before), own, name)
+
+
+def _was(row: RowMapping | None, *, before: bool) -> tuple[str, bool, str | None, str | None]:
+    known: Mapping[Any, Any] = row or {"status": Status.ACTIVE}
+    return str(known["status"]), before, known.get("reason"), known.get("rule")
 
 
 def _state(found: Standing) -> tuple[str, bool, str | None, str | None]:
@@ -233,7 +252,10 @@ def _state(found: Standing) -> tuple[str, bool, str | None, str | None]:
 
 
 def _change(
-    whose: str, was: tuple[str, bool, str | None, str | None], found: Standing
+    whose: str,
+    was: tuple[str, bool, str | None, str | None],
+    found: Standing,
+    name: str = "",
 ) -> StandingChange:
     will = _state(found)
     return StandingChange(
@@ -247,4 +269,5 @@ def _change(
         from_rule=was[3],
         to_rule=will[3],
         because=found.because,
+        list=name,
     )

@@ -184,6 +184,7 @@ class StandingChange:
     from_rule: str | None
     to_rule: str | None
     because: str
+    list: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -196,10 +196,11 @@ class History:
 
     def suppressed(self, at: datetime) -> bool:
         """Whether the row says suppressed, and that has not run out."""
-        return _in_force(self.row, at)
+        return in_force(self.row, at)
 
 
-def _in_force(row: RowMapping | None, at: datetime) -> bool:
+def in_force(row: RowMapping | None, at: datetime) -> bool:
+    """Whether a row says suppressed, and that has not run out."""
     if row is None or not row["suppressed"]:
         return False
     return row["expires_at"] is None or row["expires_at"] > at
@@ -465,12 +466,20 @@ def _announce(
         outbox.announce(connection, judge.subscriptions, kind, about, occasion.at)
 
 
+def rows_on_lists(
+    connection: Connection, addresses: Iterable[str]
+) -> dict[tuple[str, str], RowMapping]:
+    """What single lists have against some addresses, as it is kept, by address and list."""
+    mine = bulk.among(connection, list_standing.c.address, addresses)
+    rows = connection.execute(select(list_standing).where(mine)).mappings()
+    return {(row["address"], row["list"]): row for row in rows}
+
+
 def _write_on_lists(
     connection: Connection, judge: Judge, occasion: Occasion, histories: Mapping[str, History]
 ) -> tuple[int, int]:
     """The same for what single lists have against the addresses, beyond the rest."""
-    query = select(list_standing).where(bulk.among(connection, list_standing.c.address, histories))
-    there = {(row["address"], row["list"]): row for row in connection.execute(query).mappings()}
+    there = rows_on_lists(connection, histories)
     if not there and not judge.lists.apart:
         return 0, 0
     found = {
@@ -488,7 +497,7 @@ def _write_on_lists(
         rows.append({**{key: row[key] for key in row if key in list_standing.c}, "list": name})
     for key in sorted(there.keys() | found.keys()):
         whose, name = key
-        own, before = found.get(key, Standing()), _in_force(there.get(key), occasion.at)
+        own, before = found.get(key, Standing()), in_force(there.get(key), occasion.at)
         began += own.suppressed and not before
         ended += before and not own.suppressed
         if changed(there.get(key), before=before, found=own):

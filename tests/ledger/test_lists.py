@@ -185,3 +185,25 @@ def test_the_mailbox_says_whose_mail_it_is_where_nothing_else_does(url: str) -> 
         synced(ledger, [letter], mailbox="box")
         assert on(ledger, None) == [(ANN, "weekly")]
         assert on_the_list(ledger) == [ANN]
+
+
+def test_a_change_of_scope_is_shown_before_it_is_applied(url: str) -> None:
+    with opened(url) as ledger:
+        synced(ledger, [about("news", 1, complaint(ANN), kind=Kind.COMPLAINT)])
+    with opened(url, lists=Lists("list")) as ledger:
+        again = Verdict(Outcome.NONE, Reason.COMPLAINT, Fault.RECIPIENT, 1, "test/complaint", "No.")
+        pieces = ledger.reclassified(lambda *_: again, at=day(1))
+        told = [(one.list, one.to_suppressed) for piece in pieces for one in piece.changes]
+        assert told == [("", False), ("news", True)]
+        for _ in ledger.reclassify(lambda *_: again, by="eve", at=day(1)):
+            pass
+        assert on(ledger, None) == [(ANN, "news")]
+        pieces = ledger.reclassified(lambda *_: again, at=day(1))
+        assert [one for piece in pieces for one in piece.changes] == []
+
+
+def test_a_sync_foretold_tells_lists_apart(ledger: Ledger) -> None:
+    letters = [about("news", 1, complaint(ANN), refusal("bob@example.com"), kind=Kind.COMPLAINT)]
+    foretold = ledger.rehearse("box", 7, [letters], at=day(1))
+    assert ("news", True) in {(one.list, one.to_suppressed) for one in foretold.changes}
+    assert on(ledger, None) == []
