@@ -32,7 +32,7 @@ _CODE = r"[2-5][0-5]\d|4[6-9]\d|5[6-9]\d"
 _BEHIND_CODE = r"(?=[\s\-#(:;,)\]<'\"]|$)(?!\.\d)"
 _CODE_FIRST = re.compile(rf"({_CODE}){_BEHIND_CODE}")
 _REPLY_START = re.compile(
-    r"(?:^|<<<\s*|\bsaid:?\s*|\bsmtp\s*;\s*|\[SMTP error\]\s*|\berror:?\s+"
+    r"(?:^|<<<\s*|\bsaid:?\s*|\bsmtp\s*;\s*|\[SMTP error\]\s*|\berror(?::\s*|\s+)"
     r"|\bresponse\w*(?:\s+was)?:?\s+|>:\s*|\]:\s*|:\s+|(?<!size)[：'\"“(\[{=>]\s*"
     r"|\s#(?=\d{3}[ \-]+#?[245]\.\d)"
     r"|\berror\s+(?:code\s+)?|\bcode\s*:?\s*)"

@@ -152,6 +152,8 @@ def _asks_about_it(head: str) -> bool:
 def by_list(message: Message) -> bool:
     """Whether it was sent to a list's readers, which no mail system's report is."""
     listed = message.header("list-unsubscribe") or message.header("list-post")
+    if not listed and not null_sender(message):
+        listed = message.header("list-id")
     return (
         bool(listed) and message.content_type != "multipart/report" and not daemon_sender(message)
     )

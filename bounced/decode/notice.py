@@ -589,6 +589,7 @@ def action(subject: str, notice: str) -> Action:
     given_up = re.search(r"\bfail|undeliver|giv(?:en|ing) up", subject, re.IGNORECASE)
     if pattern("delay_subject").search(subject):
         return Action.FAILED if given_up else Action.DELAYED
-    delayed = pattern("delayed").search(head) and pattern("going_on").search(head)
+    told = subject + "\n" + head
+    delayed = pattern("delayed").search(told) and pattern("going_on").search(head)
     final = pattern("final").search(head) or pattern("final").search(subject)
     return Action.DELAYED if delayed and not final else Action.FAILED

@@ -51,6 +51,7 @@ FIELDS = "Final-Recipient: rfc822; reader@example.net\nAction: failed\nStatus: 5
         ("Versand <info@example.de>", "Zustellung fehlgeschlagen", "Ihr Paket konnte nicht zugestellt werden. Fragen: hilfe@example.com.\n", [], ""),
         ("速運 <kf@example.cn>", "投递失败通知", "您的包裹无法送达，请联系 kefu@example.com。\n", [], ""),
         ("Mail Craft <letter@example.net>", "Why mail is not delivered", "1. 550 5.1.1 <reader@example.com>: User unknown\n", ["List-Unsubscribe: <https://example.net>"], ""),
+        ("Forge <noreply@example.com>", "Bounce handling returns 550 5.1.1", "<reader@example.net>: 550 5.1.1 User unknown\n", ["List-Id: <server.example.com>"], "x@example.com"),
         ("Logwatch <root@example.org>", "Logwatch: delivery errors", "  2 reader@example.com: 550 5.1.1 User unknown\n", [], "root@example.org"),
     ],
 )  # fmt: skip
