@@ -70,7 +70,12 @@ class Automaton:
     def find(self, text: str) -> list[Hit]:
         """Every place where a needle stands: its number, begin and end; in no certain order."""
         if self._quick is not None:
-            found: list[Hit] = self._quick.find_matches_as_indexes(text, overlapping=True)
+            found: list[Hit]
+            try:
+                found = self._quick.find_matches_as_indexes(text, overlapping=True)
+            except UnicodeEncodeError:  # halves of characters, which UTF-7 and UTF-16 may leave
+                whole = _HALVES.sub("\ufffd", text)
+                found = self._quick.find_matches_as_indexes(whole, overlapping=True)
             return found
         return [
             (number, at, at + len(needle))
@@ -78,6 +83,9 @@ class Automaton:
             if needle in text
             for at in _places(needle, text)
         ]
+
+
+_HALVES: Final = re.compile("[\ud800-\udfff]")
 
 
 def _places(needle: str, text: str) -> Iterable[int]:
