@@ -114,7 +114,7 @@ class Measured:
     samples: list[tuple[float, float, int]] = field(default_factory=list)
 
 
-def measured(command: list[str], where: Path, *, sampled: bool = False) -> Measured:
+def measured(command: list[str], where: Path) -> Measured:
     """Run a command that must go through; 1 says that a person should look at something."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     began = time.monotonic()
@@ -123,17 +123,19 @@ def measured(command: list[str], where: Path, *, sampled: bool = False) -> Measu
     with subprocess.Popen(
         command, cwd=where, env=environment, stdout=quiet, stderr=quiet
     ) as process:
-        while sampled and os.waitid(os.P_PID, process.pid, _LOOK) is None:
+        while os.waitid(os.P_PID, process.pid, _LOOK) is None:
             now = resident_mb(process.pid)
             if now is not None:
                 samples.append((time.monotonic() - began, now, open_files(process.pid)))
-            time.sleep(0.25)
+            time.sleep(0.1)
         _, status, used = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode not in (0, 1):
         raise SystemExit(f"{command[-2:]} ended with {process.returncode}")
     cpu = used.ru_utime + used.ru_stime
-    return Measured(cpu, time.monotonic() - began, used.ru_maxrss / 1024, samples)
+    # not ru_maxrss, which knows how big we were when we forked
+    peak = max((resident for _, resident, _ in samples), default=0.0)
+    return Measured(cpu, time.monotonic() - began, peak, samples)
 
 
 _LOOK = os.WEXITED | os.WNOHANG | os.WNOWAIT
@@ -185,15 +187,15 @@ class Setting:
             connection.login(USER, self.server.password)
             return int(connection.select(readonly=True)[1][0] or 0)
 
-    def sync(self, *, sampled: bool = False) -> Measured:
-        return measured([sys.executable, "-c", COMMAND, "sync"], self.home, sampled=sampled)
+    def sync(self) -> Measured:
+        return measured([sys.executable, "-c", COMMAND, "sync"], self.home)
 
 
 def row(setting: Setting, first: int, count: int, *, sampled: bool) -> None:
     setting.deliver(10**7 - WARM - first, WARM)
     idle = setting.sync()
     setting.deliver(first, count)
-    done = setting.sync(sampled=sampled)
+    done = setting.sync()
     if waiting := setting.waiting():
         raise SystemExit(f"{waiting} letters are still in the mailbox")
     alone = reading_alone(setting.home, first, min(count, 5000)) / min(count, 5000)
