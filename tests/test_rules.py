@@ -840,6 +840,29 @@ _OF_SOMETHING_ELSE = (
 )  # fmt: skip
 
 
+# What may be unknown, closed or moved besides a mailbox.
+_THINGS = (
+    "port", "service", "session", "command", "feature", "channel", "queue", "plugin", "relay", "route",
+    "smart host", "licence", "backend", "database", "key", "record", "option", "header", "charset",
+    "link", "website", "ticket", "order", "invoice", "newsletter", "campaign", "resolver", "gateway",
+    "proxy", "socket", "worker", "node", "transport", "connector", "server", "message", "delivery",
+    "connection", "IP", "network",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        "not found", "does not exist", "unknown", "disabled", "closed", "suspended", "expired",
+        "no longer valid", "invalid", "terminated", "is inactive", "no longer available",
+        "unavailable", "not active", "has moved", "is not accepting mail",
+    ],
+)  # fmt: skip
+def test_the_state_of_a_thing_condemns_nobody(state: str) -> None:
+    texts = [f"550 {how} {state}" for thing in _THINGS for how in (thing, f"the {thing} is")]
+    assert [text for text in texts if judged(text)[0] == "hard"] == []
+
+
 @pytest.mark.parametrize("context", _OF_SOMETHING_ELSE)
 def test_what_is_said_of_something_else_condemns_nobody(context: str) -> None:
     hard = [text for text in map(context.format, _CONDEMNING) if judged(text)[0] == "hard"]
