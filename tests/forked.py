@@ -127,18 +127,24 @@ def run(*words: str, cwd: Path, **more: Any) -> tuple[int, str]:
     return fork(*words, cwd=cwd, **more).end()
 
 
-def _trouble() -> OperationalError:
-    return OperationalError("", {}, sqlite3.OperationalError("disk I/O error"))
+def _trouble(database: str) -> OperationalError:
+    """What a driver says whose server, or disk, is gone."""
+    lost = {
+        "sqlite": sqlite3.OperationalError("disk I/O error"),
+        "mariadb": Exception(2013, "Lost connection to server during query"),
+    }
+    ended = Exception("server closed the connection unexpectedly")
+    return OperationalError("", {}, lost.get(database, ended))
 
 
 def break_statement(number: int) -> None:
     """Let the `number`th statement that the database is given from now on fail, once."""
     left = [number]
 
-    def before(*_: object) -> None:
+    def before(connection: Any, *_: object) -> None:
         left[0] -= 1
         if left[0] == 0:
-            raise _trouble()
+            raise _trouble(connection.dialect.name)
 
     event.listen(Engine, "before_cursor_execute", before)
 
@@ -159,7 +165,7 @@ def break_commit(number: int, *, done: bool) -> None:
         if left[0] != 0 or done:
             original(self, connection)  # type: ignore[no-untyped-call]
         if left[0] == 0:
-            raise _trouble()
+            raise _trouble(self.name)
 
     DefaultDialect.do_commit = commit  # type: ignore[method-assign]
 
