@@ -20,7 +20,7 @@ FRESH = timedelta(hours=48)
 USUAL = timedelta(days=30)
 
 
-@click.command(short_help="Show where we are refused as senders, and the page to go to.")
+@click.command()
 @moment_option("--since", "Refusals from then on; else of the last 30 days.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
 @ledger_options

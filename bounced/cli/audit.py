@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from bounced.model import Letter, Reading, Visit
 
 
-@click.command(short_help="Balance the books: is every letter accounted for?")
+@click.command()
 @click.option("--folders", is_flag=True, help="Count the folders on the mail servers too.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a mailbox.")
 @ledger_options
@@ -155,7 +155,7 @@ def _census(mailbox: MailboxConfig, config: Config) -> Census:
         folder.close()
 
 
-@click.command(short_help="Read again what could not be read before.")
+@click.command()
 @click.argument("mailboxes", nargs=-1, metavar="[MAILBOX]...")
 @config_option
 @click.pass_context

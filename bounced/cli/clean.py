@@ -32,7 +32,7 @@ MOST_CELLS: Final = 1_000_000
 NO_ADDRESS: Final = "no_address"
 
 
-@click.command(short_help="Split a mailing list into send, suppress and hold.")
+@click.command()
 @click.argument("path", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--column", metavar="NAME", help="The column that holds the address.")
 @click.option("--json", "as_json", is_flag=True, help="Print the counts as one JSON object.")

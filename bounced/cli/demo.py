@@ -27,7 +27,7 @@ DATABASE = "bounced-demo.db"
 LISTED = 8  # rows of the suppression list that are shown
 
 
-@click.command(short_help="Sync sample bounces from a mail server of its own.")
+@click.command()
 def demo() -> None:
     """Sync sample bounces from a small IMAP server of its own into ./bounced-demo.db."""
     from bounced.config import Config, Database, database_url

@@ -10,7 +10,7 @@ from bounced.cli.settings import Settings, ledger_options, operator, say
 from bounced.text import safe
 
 
-@click.group(invoke_without_command=True, short_help="Show domains that receive nothing any more.")
+@click.group(invoke_without_command=True)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
 @ledger_options
 @click.pass_context

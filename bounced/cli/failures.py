@@ -11,6 +11,7 @@ import os
 import sys
 import traceback
 from enum import IntEnum
+from importlib import import_module
 from typing import Any, NamedTuple
 
 import click
@@ -137,11 +138,35 @@ def _speak_utf8() -> None:
 
 
 class Entrance(click.Group):
-    """The group that every command runs in, so that trouble is told the same way everywhere."""
+    """The group that every command runs in, so that trouble is told the same way everywhere.
+
+    Commands of `lazy` (name: where it is defined as "module:attribute", and what the list of
+    commands says of it) are imported only when they are called: most of them are not, each time.
+    """
+
+    def __init__(
+        self, *args: Any, lazy: dict[str, tuple[str, str]] | None = None, **attributes: Any
+    ) -> None:
+        super().__init__(*args, **attributes)
+        self.lazy = lazy or {}
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         """In the order in which an operator meets them."""
-        return list(self.commands)
+        return list(self.lazy) or list(self.commands)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name in self.lazy and cmd_name not in self.commands:
+            module, _, attribute = self.lazy[cmd_name][0].partition(":")
+            self.add_command(getattr(import_module(module), attribute), cmd_name)
+        return super().get_command(ctx, cmd_name)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The list of commands in `--help`, for which none of the lazy ones is imported."""
+        if self.lazy:
+            with formatter.section("Commands"):
+                formatter.write_dl([(name, short) for name, (_, short) in self.lazy.items()])
+        else:
+            super().format_commands(ctx, formatter)
 
     def invoke(self, ctx: click.Context) -> Any:
         _speak_utf8()

@@ -10,7 +10,7 @@ from bounced.cli.settings import Settings, ledger_options, operator, say
 from bounced.text import safe
 
 
-@click.group(short_help="Decide on suppressions that the brake holds back.")
+@click.group()
 def hold() -> None:
     """Suppressions that the brake holds back until you decide."""
 

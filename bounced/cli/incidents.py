@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from bounced.ledger import IncidentRow
 
 
-@click.group(invoke_without_command=True, short_help="Decide on hard bounces that are too many.")
+@click.group(invoke_without_command=True)
 @click.option("--all", "all_states", is_flag=True, help="Those that are decided, too.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
 @ledger_options

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 PATIENCE = 60.0
 
 
-@click.command(short_help="Record letters from standard input or files.")
+@click.command()
 @click.argument("paths", nargs=-1, metavar="PATH...", required=True)
 @click.option("--mailbox", default="ingest", show_default=True, help="What the ledger calls them.")
 @click.option("--discard", is_flag=True, help="Keep no copy of what was understood and recorded.")

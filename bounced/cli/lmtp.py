@@ -43,7 +43,7 @@ class _Mode(click.ParamType[int]):
         return int(text, 8)
 
 
-@click.command(short_help="Record letters that an MTA hands over by LMTP.")
+@click.command()
 @click.argument("place", metavar="SOCKET|HOST:PORT")
 @click.option("--mailbox", default="lmtp", show_default=True, help="What the ledger calls them.")
 @click.option("--discard", is_flag=True, help="Keep no copy of what was understood and recorded.")

@@ -9,7 +9,7 @@ from bounced.cli.settings import Settings, config_option, say
 from bounced.cli.sync import chosen_mailboxes, folder_of, tokens_of
 
 
-@click.command(short_help="Log in to a mailbox by OAuth2.")
+@click.command()
 @click.argument("mailbox")
 @config_option
 @click.pass_context

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 KEEP_UNTOLD = timedelta(days=30)
 
 
-@click.command("export-person", short_help="Write down everything that is held of an address.")
+@click.command("export-person")
 @click.argument("address")
 @ledger_options
 @click.pass_obj
@@ -47,7 +47,7 @@ def export_person(settings: Settings, address: str) -> None:
     click.echo(json_line(told))
 
 
-@click.command(short_help="Forget an address, and keep it forgotten.")
+@click.command()
 @click.argument("addresses", nargs=-1, required=True)
 @click.option("--lift", is_flag=True, help="Let them be recorded and mailed again instead.")
 @ledger_options
@@ -180,7 +180,7 @@ def _delete(paths: Sequence[Path]) -> int:
     return len(paths)
 
 
-@click.command(short_help="Delete what is older than [privacy] says.")
+@click.command()
 @config_option
 @click.pass_obj
 def purge(settings: Settings) -> None:

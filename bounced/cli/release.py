@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from bounced.ledger import Ledger, Selection
 
 
-@click.command(short_help="Let addresses be mailed again.")
+@click.command()
 @click.argument("addresses", nargs=-1)
 @click.option("--domain", "domains", multiple=True, help="All suppressed at this domain.")
 @click.option("--reason", "reasons", multiple=True, help="All suppressed for this reason.")

@@ -32,7 +32,7 @@ _json_option = click.option(
 )
 
 
-@click.command(short_help="Judge all stored facts again, by today's rules and policy.")
+@click.command()
 @moment_option("--since", "Only what was reported from then on is judged again.")
 @click.option("--apply", "applies", is_flag=True, help="Change it; without this it is only shown.")
 @click.option("--force", is_flag=True, help="Apply even what the brake would stop.")
@@ -110,7 +110,7 @@ def _deadly(_one: tuple[RecipientReport, Report]) -> Verdict:
     )
 
 
-@click.command(short_help="Show what another policy would have made of the same past.")
+@click.command()
 @click.option(
     "--policy",
     "path",

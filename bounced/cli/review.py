@@ -57,7 +57,7 @@ class Choice:
     anyway: bool
 
 
-@click.command(short_help="Show what the rules did not understand; write a rule of your own.")
+@click.command()
 @click.option("--below", default=0.5, show_default=True, help="Count as unsure below this.")
 @click.option("--limit", default=20, show_default=True, help="How many groups to show.")
 @click.option("--pick", type=int, metavar="N", help="Write a rule for group N of the list.")

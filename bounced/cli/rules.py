@@ -25,7 +25,7 @@ book_option = click.option(
 )
 
 
-@click.group(short_help="Test the rule books; show which rules fit a reply.")
+@click.group()
 def rules() -> None:
     """The books that say what a server's reply means."""
 

@@ -47,7 +47,7 @@ WATCH_AGAIN = (30.0, 1800.0)
 _log = logging.getLogger("bounced.run")
 
 
-@click.command(short_help="Empty the mailboxes again and again, at their times.")
+@click.command()
 @click.option("--log-json", is_flag=True, help="Log one JSON object a line.")
 @click.option(
     "--metrics",

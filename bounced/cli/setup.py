@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from bounced.config import Config, MailboxConfig, WebhookConfig
 
 
-@click.command(short_help="Write a commented configuration, to be edited.")
+@click.command()
 @click.argument("path", type=click.Path(path_type=Path), default=Path("config.toml"))
 @click.pass_context
 def init(context: click.Context, path: Path) -> None:
@@ -49,7 +49,7 @@ class Check(NamedTuple):
     words: tuple[str, ...] = ()
 
 
-@click.command(short_help="Say in words what is wrong with the set-up.")
+@click.command()
 @config_option
 @click.pass_context
 def doctor(context: click.Context) -> None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from bounced.ledger.rows import HoldRow, IncidentRow, MailboxRow
 
 
-@click.command(short_help="Show how each mailbox is doing.")
+@click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a mailbox.")
 @click.option(
     "--patience",

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from bounced.sync import Observer, Tally
 
 
-@click.command(short_help="Empty the mailboxes into the database, once.")
+@click.command()
 @click.argument("mailboxes", nargs=-1, metavar="[MAILBOX]...")
 @click.option("--plan", is_flag=True, help="Say what it would do, and touch nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a mailbox.")

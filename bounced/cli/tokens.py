@@ -112,7 +112,7 @@ ANSWERS: Final[Mapping[str, tuple[str, bool]]] = {
 }
 
 
-@click.command(short_help="Release the address of a re-activation link.")
+@click.command()
 @click.argument("given", metavar="TOKEN")
 @click.option("--even-after-complaint", is_flag=True, help="Release who has complained, too.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")

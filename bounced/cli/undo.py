@@ -10,7 +10,7 @@ from bounced.cli.settings import Settings, ledger_options, operator, say
 from bounced.text import safe
 
 
-@click.command(short_help="List what operators decided.")
+@click.command()
 @click.option("--limit", type=click.IntRange(1), default=20, help="How many, newest first.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
 @ledger_options
@@ -49,7 +49,7 @@ def decisions(settings: Settings, *, limit: int, as_json: bool) -> None:
     say(f"To take one back: bounced undo {rows[0].id}")
 
 
-@click.command(short_help="Take a decision back.")
+@click.command()
 @click.argument("number", type=int)
 @click.option("--note", default="", help="Why; it is kept with the decision.")
 @ledger_options
@@ -63,7 +63,7 @@ def undo(settings: Settings, number: int, *, note: str) -> None:
     _undo(settings, number, note, again=False)
 
 
-@click.command(short_help="Put a decision that was taken back into force again.")
+@click.command()
 @click.argument("number", type=int)
 @ledger_options
 @click.pass_obj
