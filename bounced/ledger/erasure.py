@@ -21,13 +21,16 @@ from bounced.ledger.tables import (
     Word,
     event,
     judgement,
+    list_standing,
     mailbox,
     message,
     metadata,
     moved,
     seen,
     tombstone,
+    transition,
 )
+from bounced.ledger.tables import address as address_table
 from bounced.ledger.tombstones import FORGOTTEN
 from bounced.smtp import canonical, folded
 
@@ -167,6 +170,7 @@ def forget(ledger: Ledger, address: str, *, at: datetime) -> Erased:
         ]
         named = {table: list(_naming(connection, table, names)) for table in metadata.sorted_tables}
     with ledger._database.writing() as connection:  # noqa: SLF001
+        let_go(connection, [row["id"] for row in events])
         for table in reversed(metadata.sorted_tables):
             told.deleted[table.name] += _delete(connection, table, own[table], events)
         told.deleted[message.name] += _delete_imported(connection, imported)
@@ -236,6 +240,17 @@ def _delete(
         this = and_(*(key == row[key.name] for key in _keys(table)))
         count += connection.execute(delete(table).where(this)).rowcount
     return count
+
+
+def let_go(connection: Connection, events: Sequence[int]) -> None:
+    """Let no standing and no line of the audit name events that are about to be deleted.
+
+    Other people's rest on them too, where a domain was given up.
+    """
+    for table in (address_table, list_standing, transition):
+        for some in chunks(events):
+            mine = table.c.event_id.in_(some)
+            connection.execute(update(table).where(mine).values(event_id=None))
 
 
 def _letters(connection: Connection, events: Sequence[RowMapping]) -> Iterator[LetterRow]:

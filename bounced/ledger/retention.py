@@ -13,9 +13,11 @@ from sqlalchemy import ColumnElement, bindparam, delete, select, update
 
 from bounced.ledger import facts, places
 from bounced.ledger.engine import CHUNK, chunks
+from bounced.ledger.erasure import let_go
 from bounced.ledger.standings import Occasion, settle
 from bounced.ledger.tables import (
     address,
+    domain_ruling,
     event,
     incident,
     judgement,
@@ -62,7 +64,8 @@ def purge_events(ledger: Ledger, before: datetime, *, at: datetime) -> Iterator[
 def _old(connection: Connection, before: datetime, at: datetime, after: str) -> list[str]:
     """The next addresses with old events that nobody keeps from being mailed, and nobody decides.
 
-    The brake and its decision need whole runs: what waits for a word is left alone.
+    The brake and its decision need whole runs, and a ruling on a domain all that it rests on: who
+    has anything that waits for a word, or is at a domain that is given up, is left alone.
     """
     suppressed = address.c.suppressed & _lasts(address.c.expires_at, at)
     own = select(list_standing.c.address).where(
@@ -72,14 +75,22 @@ def _old(connection: Connection, before: datetime, at: datetime, after: str) -> 
     )
     waits = select(newly_suppressed.c.address).where(newly_suppressed.c.address == event.c.address)
     undecided = select(run.c.id).where(run.c.state.in_(("held", "open", "failed")))
-    open_incident = select(incident.c.id).where(incident.c.state == "open", places.of_incident())
+    held = select(event.c.address).where(event.c.run_id.in_(undecided)).correlate(None)
+    unsure = (
+        select(event.c.address)
+        .join(incident, places.of_incident())
+        .where(incident.c.state == "open")
+        .correlate(None)
+    )
+    given_up = select(domain_ruling.c.domain)
     query = (
         select(event.c.address)
         .distinct()
         .join(address, address.c.address == event.c.address)
         .where(event.c.occurred_at < before, event.c.address > after)
         .where(~suppressed, ~own.exists(), ~waits.exists())
-        .where(event.c.run_id.not_in(undecided), ~open_incident.exists())
+        .where(event.c.address.not_in(held), event.c.address.not_in(unsure))
+        .where(event.c.domain.not_in(given_up))
         .order_by(event.c.address)
         .limit(CHUNK)
     )
@@ -94,10 +105,7 @@ def _purge(connection: Connection, addresses: Sequence[str], before: datetime) -
     old = event.c.address.in_(addresses) & (event.c.occurred_at < before)
     rows = connection.execute(select(event.c.id, event.c.message_id).where(old)).all()
     ids = [row.id for row in rows]
-    for table in (address, list_standing, transition):
-        for some in chunks(ids):
-            mine = table.c.event_id.in_(some)
-            connection.execute(update(table).where(mine).values(event_id=None))
+    let_go(connection, ids)
     for some in chunks(ids):
         for table in (judgement, replaced_judgement):
             connection.execute(delete(table).where(table.c.event_id.in_(some)))

@@ -433,7 +433,8 @@ def _rule(
                 "reason": told.reason.value,
                 "rule": told.rule,
                 "because": told.because if now else "The domain may be mailed again.",
-                "event_id": told.events[-1],
+                # those that a ruling rested on may be forgotten by the time it ends
+                "event_id": now.events[-1] if now else None,
                 "run_id": occasion.run_id,
                 "actor": occasion.actor,
                 "decision_id": occasion.decision_id,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bounced.ledger import LedgerError
+from bounced.ledger import LedgerError, erasure, retention
 from bounced.model import Fault, Outcome, Reason, Verdict
 from bounced.policy import Brake
 from tests.servers.database import rows
@@ -180,3 +180,28 @@ def test_two_reports_in_one_run_count_alike(ledger: Ledger) -> None:
     one.batch(reading(1, unknown(ANN)), reading(2, unknown(BOB), at=day(3)))
     one.end()
     assert on_the_list(ledger, on=4) == [ANN, BOB, CARL]
+
+
+@pytest.mark.parametrize("who", [ANN, BOB])
+def test_somebody_whose_report_gave_a_domain_up_can_be_forgotten(url: str, who: str) -> None:
+    with opened(url, pepper=lambda: b"a pepper of more than sixteen bytes") as ledger:
+        closed(ledger)
+        erasure.forget(ledger, who, at=day(4))
+        assert CARL in on_the_list(ledger, on=5)
+        synced(ledger, [reading(7, bounce(CARL, "delivered"), at=day(6))])
+        assert on_the_list(ledger, on=7) == []
+        assert ledger.domains() == {}
+
+
+@pytest.mark.parametrize("spared", [True, False])
+def test_what_a_given_up_domain_rests_on_is_kept_while_it_lasts(url: str, *, spared: bool) -> None:
+    with opened(url, never_suppress=(BOB,) if spared else ()) as ledger:
+        closed(ledger)
+        if not spared:
+            ledger.release([BOB], by="eve", note="", at=day(4))
+        assert on_the_list(ledger, on=5) == [ANN, CARL]
+        assert sum(retention.purge_events(ledger, day(50), at=day(60))) == 0
+        assert on_the_list(ledger, on=61) == [ANN, CARL]
+        synced(ledger, [reading(7, bounce(CARL, "delivered"), at=day(62))])
+        assert on_the_list(ledger, on=63) == []
+        assert sum(retention.purge_events(ledger, day(63), at=day(64))) == 3

@@ -324,6 +324,18 @@ def test_what_an_open_incident_keeps_waiting_is_not_purged(url: str) -> None:
         assert sum(retention.purge_events(ledger, day(30), at=day(50))) == 4
 
 
+def test_who_has_anything_that_waits_is_left_whole(url: str) -> None:
+    soft = [reading(n, bounce(f"a{n}@example.com", "soft")) for n in range(1, 5)]
+    hard = [reading(10 + n, f"a{n}@example.com", at=day(1)) for n in range(1, 5)]
+    with opened(url, unusual=Incidents(floor=2, young_days=0)) as ledger:
+        synced(ledger, soft)
+        synced(ledger, hard)
+        (waits,) = ledger.incidents()
+        assert sum(retention.purge_events(ledger, day(30), at=day(50))) == 0
+        ledger.decide_incident(waits.id, accept=True, by="eve", at=day(51))
+        assert len(on_the_list(ledger, on=52)) == 4
+
+
 @pytest.mark.parametrize("odd", ["a_b%c/d'e@example.com", "x@example.com", "jö@bücher.example"])
 def test_addresses_with_odd_letters_are_found_and_nobody_else(url: str, odd: str) -> None:
     with peppered(url) as ledger:
