@@ -183,15 +183,18 @@ class Alternatives:
         if low is None:
             return lambda number: self._pattern(number).search(text) is not None
         sought, places = self._likely(self._automaton.find(low))
+        starts: dict[int, list[int]] = {number: [] for number in sought}
+        for start, number in places:
+            if start >= 0:
+                starts.setdefault(number, []).append(start)
 
         def matches(number: int) -> bool:
             pattern = self._pattern(number)
-            return any(
-                at == number and start >= 0 and pattern.match(text, start) for start, at in places
-            ) or (number in sought and pattern.search(text) is not None)
+            if number in sought:
+                return pattern.search(text) is not None
+            return any(pattern.match(text, start) for start in starts[number])
 
-        likely = sought.union(number for _, number in places)
-        return lambda number: number in likely and matches(number)
+        return lambda number: number in starts and matches(number)
 
     def _likely(self, hits: Sequence[Hit]) -> tuple[set[int], set[tuple[int, int]]]:
         """Alternatives to search for, and places (begin, alternative) where one can match."""

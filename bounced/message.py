@@ -196,7 +196,7 @@ def _structure(
     root: Part, boundary: str, head: bytes, problems: list[str]
 ) -> tuple[str, list[Part]]:
     """Who read the structure, and the leaves: the quick way for what is well formed."""
-    if not problems and (quick := _well_formed(root, boundary)) is not None:
+    if problems in ([], [UNCLOSED]) and (quick := _well_formed(root, boundary)) is not None:
         return "quick", quick
     careful = _ask_flanker(head + b"\n" + root.body)
     return (
@@ -209,7 +209,8 @@ def _structure(
 def _well_formed(root: Part, boundary: str) -> list[Part] | None:
     """The leaves of a message without any oddity, by the plain reader; None where there is one.
 
-    flanker, four times slower, is asked about the rest. Both give the same leaves here.
+    flanker, four times slower, is asked about the rest. Both give the same leaves here, also where
+    nothing is wrong but that the last part is not closed.
     """
     if not boundary:
         return None
@@ -223,9 +224,14 @@ def _well_formed(root: Part, boundary: str) -> list[Part] | None:
 
 
 def _odd(part: Part) -> bool:
-    """Whether a leaf may hold more than a leaf, or ends elsewhere than it seems."""
+    """Whether a leaf may hold more than a leaf, or ends elsewhere than it seems.
+
+    Only what is returned may have boundaries of its own; a status part has none.
+    """
     kind = part.content_type
-    enclosed = kind.startswith("message/") or kind.endswith("rfc822-headers")
+    enclosed = kind.endswith("rfc822-headers") or (
+        kind.startswith("message/") and not kind.endswith("status")
+    )
     return kind.startswith("multipart/") or (
         not enclosed
         and part.body.find(b"\n--", 0, 200_000) >= 0
@@ -415,10 +421,22 @@ def _part(data: bytes, within: str) -> Part:
         head, body = (data, b"") if end < 0 else (data[: end + 1], data[end + 2 :])
         if end < 0 and not _FIELD.match(data):
             head, body = b"", data
-    headers = _headers(head)
     default = "message/rfc822" if within == "multipart/digest" else "text/plain"
+    # what a server says of its parts is the same in all its reports
+    described = _described if len(head) <= _REMEMBERED else _described.__wrapped__
+    headers, content_type, charset = described(head, default)
+    return Part(headers, body, content_type, charset)
+
+
+_REMEMBERED: Final = 300
+
+
+@lru_cache(1_024)
+def _described(head: bytes, default: str) -> tuple[Headers, str, str | None]:
+    """A part's headers, its type (that where none is named) and its charset."""
+    headers = _headers(head)
     content_type, parameters = content_type_of(headers, default=default)
-    return Part(headers, body, content_type, _first(parameters, "charset") or None)
+    return headers, content_type, _first(parameters, "charset") or None
 
 
 # --- the plain reader ---
@@ -529,4 +547,6 @@ def mailbox_of(field_value: str) -> str | None:
 def returned_headers(block: Sequence[str] | bytes) -> Headers:
     """The header fields of a returned message or of its headers alone."""
     data = "\n".join(block).encode("latin-1", "replace") if not isinstance(block, bytes) else block
-    return _headers(_normalised(data).split(b"\n\n", 1)[0])
+    data = _normalised(data)
+    end = data.find(b"\n\n")
+    return _headers(data if end < 0 else data[:end])

@@ -302,6 +302,34 @@ def test_the_quick_and_the_careful_reader_see_the_same_message(where: str) -> No
     assert different == []
 
 
+def test_a_report_that_nobody_closed_is_read_quickly_and_as_the_careful_reader_reads_it() -> None:
+    quickly, different = 0, []
+    for letter in sorted(EML.rglob("*.eml")):
+        whole_letter = message._normalised(letter.read_bytes())
+        closing = f"--{read(whole_letter).parameter('boundary')}--\n".encode("latin-1", "replace")
+        raw, closed, _ = whole_letter.partition(closing)
+        got = read(raw)
+        if not closed or got.reader != "quick" or PADDED_BOUNDARY.search(raw):
+            continue
+        quickly += 1
+        assert got.problems == ("closing boundary missing",)
+        head, body = message._split(raw)
+        careful = message._ask_flanker(head + b"\n" + body)
+        if careful is not None and not begins_alike(got.parts, careful):
+            different.append(letter.name)
+    assert quickly >= 100
+    assert different == []
+
+
+def test_a_status_part_that_swallowed_the_next_part_is_not_read_quickly() -> None:
+    swallowed = (
+        b"Final-Recipient: rfc822; a@example.com\n\n--other\nContent-Type: text/plain\n\nx\n"
+    )
+    raw = MIXED + b"--b\n\nx\n--b\nContent-Type: message/delivery-status\n\n" + swallowed
+    assert read(raw).reader != "quick"
+    assert read(raw.replace(b"--other\nContent-Type", b"other\nContent-Type")).reader == "quick"
+
+
 def test_html_that_calls_itself_plain_text_is_read_as_what_it_is() -> None:
     got = read(
         b"From: a@example.com\n\n<html><body>Mail to <b>b@example.com</b> failed.<br>550 no</body></html>\n"

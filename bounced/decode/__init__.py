@@ -87,13 +87,15 @@ def decode(message: Message) -> Report:
         or Report(Kind.OTHER)
     )
     envelope = _envelope(message, view.fields)
-    return replace(
-        report,
-        recipients=_whom_we_mailed(report.recipients, envelope),
-        message_id=message.header("message-id") or None,
-        returned=returned_of(view.fields),
-        problems=message.problems + report.problems,
-        envelope=envelope,
+    return Report(
+        report.kind,
+        _whom_we_mailed(report.recipients, envelope),
+        report.format,
+        message.header("message-id") or None,
+        report.reporting_mta,
+        returned_of(view.fields),
+        message.problems + report.problems,
+        envelope,
     )
 
 
@@ -208,7 +210,7 @@ def _enriched(recipients: Sequence[RecipientReport], view: _View) -> list[Recipi
     silent = [r for r in recipients if r.reply.code is None and r.action not in _WENT]
     if not silent and "<<<" not in view.said:
         return list(recipients)
-    answers = list(notice.transcript(view.said.split("\n")))
+    answers = list(notice.transcript(view.said.split("\n"))) if "<<<" in view.said else []
     names = [a for r in silent for a in (r.address, r.original_address) if a]
     beside = notice.recipients(view.said, Surroundings(failed=tuple(names))) if names else []
     by_name = {r.address.lower(): r for r in beside if r.reply.text}

@@ -31,19 +31,12 @@ class Format:
 def recognise(message: Message, notice: str) -> Format | None:
     """The first dialect that fits, or None."""
     says = _beginnings().asked(notice[:20_000])
-    named = {header: _known(header, message.header(header)) for header in _headers()}
     for number, form in enumerate(formats()):
         if (form.begins is None or says(number)) and all(
-            form.name in named[header] for header, _ in form.when
+            form.name in _known(header, message.header(header)) for header, _ in form.when
         ):
             return form
     return None
-
-
-@cache
-def _headers() -> tuple[str, ...]:
-    """The headers by which dialects are known."""
-    return tuple(dict.fromkeys(header for form in formats() for header, _ in form.when))
 
 
 def _known(header: str, value: str) -> frozenset[str]:

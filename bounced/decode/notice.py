@@ -508,14 +508,13 @@ def sessions(lines: Iterable[str]) -> Iterator[tuple[str, str]]:
     """Commands (`>>> RCPT To:<…>`) of a session transcript, each with the answer to it."""
     command, answer = "", list[str]()
     for line in lines:
-        word = line.strip()
-        if word.startswith("<<<"):
+        if "<<<" in line and (word := line.strip()).startswith("<<<"):
             answer.append(word[3:].strip())
             continue
         if answer:
             yield command, _answered(answer, command)
             answer = []
-        if word.startswith(">>>"):
+        if ">>>" in line and (word := line.strip()).startswith(">>>"):
             command = word[3:].strip()
     if answer:
         yield command, _answered(answer, command)

@@ -78,7 +78,7 @@ def groups(text: str) -> Iterator[Group]:
     name = ""
     for line in text.split("\n"):
         line = line.rstrip()  # noqa: PLW2901
-        if not line.strip():
+        if not line:
             if group:
                 yield group
             group, name = {}, ""
