@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from bounced.cli import exchange, services
-from bounced.cli.settings import Settings, ledger_options, on_list_option
+from bounced.cli.settings import Settings, json_option, ledger_options, on_list_option
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -30,27 +30,28 @@ def explain(settings: Settings, address: str, *, as_json: bool) -> None:
 
     with settings.ledger() as ledger:
         history = ledger.explain(address)
+        # who was forgotten has no history, and must not be mailed all the same
+        ((_, listed),) = ledger.check([address], at=datetime.now(UTC))
     if as_json:
         click.echo(json_line(history))
         return
-    for line in told(history):
+    for line in told(history, listed):
         click.echo(line)
 
 
-def told(history: AddressHistory) -> Iterator[str]:
-    """The history in words, oldest event first."""
+def told(history: AddressHistory, listed: SuppressedRow | None = None) -> Iterator[str]:
+    """The history in words, oldest event first; `listed` is the address's line of the list."""
     from bounced.cli.tables import cell
     from bounced.text import safe
 
     yield from _moved(history)
     if history.standing is None:
-        yield f"{safe(history.address)}: nothing is on record; it may be mailed."
+        yield from _stranger(history, listed)
         return
     yield from _standing(history.address, history.standing)
     for name, own in history.on_lists.items():
         yield from _standing(f"  on the list {name}", own)
-    if history.lists:
-        yield f"  lists: {safe(', '.join(name or '(unnamed)' for name in history.lists))}"
+    yield from _lists(history)
     if history.spellings:
         yield f"  also on record, told apart by case only: {safe(', '.join(history.spellings))}"
     for event in history.events:
@@ -128,6 +129,28 @@ def _event(event: EventFacts) -> Iterator[str]:
     yield f"  judged by {safe(event.rule)} ({event.confidence:.2f}): {safe(event.because)}"
 
 
+def _stranger(history: AddressHistory, listed: SuppressedRow | None) -> Iterator[str]:
+    """What is said of an address of which nothing was reported."""
+    from bounced.cli.subscribers import is_address
+    from bounced.text import safe
+
+    name = safe(history.address)
+    if listed is not None:
+        yield f"{name}: nothing is on record, and it is SUPPRESSED: {safe(listed.because)}"
+    elif is_address(history.address):
+        yield f"{name}: nothing is on record; it may be mailed."
+    else:
+        yield f"{name}: nothing is on record, and it is no address."
+    yield from _lists(history)
+
+
+def _lists(history: AddressHistory) -> Iterator[str]:
+    from bounced.text import safe
+
+    if history.lists:
+        yield f"  lists: {safe(', '.join(name or '(unnamed)' for name in history.lists))}"
+
+
 @click.group(invoke_without_command=True)
 @click.option(
     "--format",
@@ -176,7 +199,7 @@ def _write(rows: Iterable[SuppressedRow], form: str, *, for_spreadsheet: bool) -
 
 @suppressed.command()
 @click.argument("addresses", nargs=-1)
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
+@json_option
 @on_list_option
 @ledger_options
 @click.pass_context

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from bounced.cli.moments import moment_option
-from bounced.cli.settings import Settings, ledger_options, say
+from bounced.cli.settings import Settings, json_option, ledger_options, say
 from bounced.text import safe
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ USUAL = timedelta(days=30)
 
 @click.command()
 @moment_option("--since", "Refusals from then on; else of the last 30 days.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
+@json_option
 @ledger_options
 @click.pass_context
 def alarms(context: click.Context, *, since: datetime | None, as_json: bool) -> None:
@@ -76,7 +76,9 @@ def _show(found: Sequence[AlarmRow]) -> None:
 
 def say_alarms(mailbox: str, count: int) -> None:
     """What a sync says at once: our login was refused, and all of our mail with it."""
+    from bounced.cli.tables import counted
+
     say(
-        f"{mailbox}: our own SMTP login was refused, as {count} reports say: all mail may be "
+        f"{mailbox}: our own SMTP login was refused, by {counted(count, 'report')}: all mail may be "
         "failing. No subscriber is blamed for it. To see more: bounced alarms"
     )

@@ -6,12 +6,13 @@ from datetime import UTC, datetime
 
 import click
 
-from bounced.cli.settings import Settings, ledger_options, operator, say
+from bounced.cli.settings import Settings, json_option, ledger_options, operator, say
+from bounced.cli.tables import counted
 from bounced.text import safe
 
 
 @click.group(invoke_without_command=True)
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
+@json_option
 @ledger_options
 @click.pass_context
 def domains(context: click.Context, *, as_json: bool) -> None:
@@ -50,11 +51,11 @@ def release(settings: Settings, domain: str, *, note: str) -> None:
     name = canonical(f"x@{domain.removeprefix('@')}").rpartition("@")[2]
     with settings.ledger() as ledger:
         count = ledger.release_domain(name, by=operator(), note=note, at=datetime.now(UTC))
-    click.echo(f"{safe(name)}: {count} addresses may be mailed again.")
+    click.echo(f"{safe(name)}: {counted(count, 'address', 'addresses')} may be mailed again.")
 
 
 @domains.command()
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
+@json_option
 @ledger_options
 @click.pass_obj
 def typos(settings: Settings, *, as_json: bool) -> None:

@@ -67,6 +67,7 @@ def failure(problem: BaseException) -> Failure:
 
 # The machine is short of something now, and may not be later.
 _PASSING = (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.EIO)
+TYPED = ("bounced ", "pip ")
 DEBUG_HINT = "What was recorded is safe. For the traceback, type: bounced --debug (your command)"
 
 
@@ -107,7 +108,9 @@ def _ledger(problem: BaseException) -> Failure | None:
     if ledger is None or not isinstance(problem, ledger.LedgerError):
         return None
     passing = isinstance(problem, ledger.LedgerUnavailable | ledger.LeaseLost)
-    text = f"{str(problem).rstrip('.')}."
+    text = str(problem).rstrip(".")
+    # a full stop behind a command would be copied with it
+    text += "" if text.rpartition(": ")[2].startswith(TYPED) else "."
     return Failure((text,), Exit.TRY_AGAIN if passing else Exit.CONFIGURATION)
 
 

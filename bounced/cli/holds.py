@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import click
 
-from bounced.cli.settings import Settings, ledger_options, operator, say
+from bounced.cli.settings import Settings, json_option, ledger_options, operator, say
 from bounced.text import safe
 
 
@@ -16,35 +16,47 @@ def hold() -> None:
 
 
 @hold.command("list")
+@json_option
 @ledger_options
 @click.pass_obj
-def list_holds(settings: Settings) -> None:
+def list_holds(settings: Settings, *, as_json: bool) -> None:
     """Show the runs that wait for a decision."""
     from bounced.cli.tables import print_table
+    from bounced.report import json_line
 
     with settings.ledger() as ledger:
-        rows = [
-            (row.run_id, row.mailbox, row.at, row.addresses, row.events) for row in ledger.holds()
-        ]
-    if not rows:
+        found = ledger.holds()
+    if as_json:
+        for row in found:
+            click.echo(json_line(row))
+        return
+    if not found:
         click.echo("Nothing is held.")
         return
+    rows = [(row.run_id, row.mailbox, row.at, row.addresses, row.events) for row in found]
     print_table(("run", "mailbox", "since", "would suppress", "events"), rows)
-    say_how_to_decide(rows[0][0])
+    say_how_to_decide(found[0].run_id)
 
 
 @hold.command()
 @click.argument("run_id", type=int, required=False)
+@json_option
 @ledger_options
 @click.pass_obj
-def show(settings: Settings, run_id: int | None) -> None:
+def show(settings: Settings, run_id: int | None, *, as_json: bool) -> None:
     """List the addresses that accepting RUN_ID (or every held run) would suppress."""
+    from bounced.report import json_line
+
     with settings.ledger() as ledger:
         number = None
         for number, address in ledger.waiting(run_id):
-            click.echo(f"{number}  {safe(address)}")
+            row = {"run_id": number, "address": address}
+            click.echo(json_line(row) if as_json else f"{number}  {safe(address)}")
+    if as_json:
+        return
     if number is None:
         say("Nothing is held." if run_id is None else f"Run {run_id} holds nothing.")
+        say("To see what waits, type: bounced hold list")
     else:
         say_how_to_decide(number)
 
@@ -68,14 +80,16 @@ def discard(settings: Settings, run_id: int) -> None:
 
 
 def _decide(settings: Settings, run_id: int, *, accept: bool) -> None:
+    from bounced.cli.tables import counted
+
     with settings.ledger() as ledger:
         count = ledger.decide(run_id, accept=accept, by=operator(), at=datetime.now(UTC))
-    word = "now suppressed" if accept else "left as they were"
-    click.echo(f"Run {run_id}: {count} addresses {word}.")
+    word = "now suppressed" if accept else "left as before"
+    click.echo(f"Run {run_id}: {counted(count, 'address', 'addresses')} {word}.")
 
 
 def say_how_to_decide(run_id: int | None) -> None:
     """The commands that end a hold, as they are to be typed."""
-    say(f"To see the addresses:     bounced hold show {run_id}")
-    say(f"To suppress them:         bounced hold accept {run_id}")
+    say(f"To see the addresses:      bounced hold show {run_id}")
+    say(f"To suppress them:          bounced hold accept {run_id}")
     say(f"To leave them as they are: bounced hold discard {run_id}")

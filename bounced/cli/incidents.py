@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bounced.cli.settings import Settings, ledger_options, operator, say
+from bounced.cli.settings import Settings, json_option, ledger_options, operator, say
 from bounced.text import safe
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @click.group(invoke_without_command=True)
 @click.option("--all", "all_states", is_flag=True, help="Those that are decided, too.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
+@json_option
 @ledger_options
 @click.pass_context
 def incidents(context: click.Context, *, all_states: bool, as_json: bool) -> None:
@@ -67,7 +67,7 @@ def _who(name: str) -> str:
 
 @incidents.command("list")
 @click.option("--all", "all_states", is_flag=True, help="Those that are decided, too.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
+@json_option
 @ledger_options
 @click.pass_context
 def list_incidents(context: click.Context, *, all_states: bool, as_json: bool) -> None:
@@ -77,13 +77,18 @@ def list_incidents(context: click.Context, *, all_states: bool, as_json: bool) -
 
 @incidents.command()
 @click.argument("number", type=int)
+@json_option
 @ledger_options
 @click.pass_obj
-def show(settings: Settings, number: int) -> None:
+def show(settings: Settings, number: int, *, as_json: bool) -> None:
     """List the addresses of incident NUMBER."""
+    from bounced.report import json_line
+
     with settings.ledger() as ledger:
-        for address in ledger.incident_addresses(number):
-            click.echo(safe(address))
+        found = ledger.incident_addresses(number)
+    for address in found:
+        row = {"incident": number, "address": address}
+        click.echo(json_line(row) if as_json else safe(address))
 
 
 @incidents.command()
@@ -105,19 +110,27 @@ def discard(settings: Settings, number: int) -> None:
 
 
 def _decide(settings: Settings, number: int, *, accept: bool) -> None:
+    from bounced.cli.tables import counted
+
     with settings.ledger() as ledger:
         began, _ = ledger.decide_incident(
             number, accept=accept, by=operator(), at=datetime.now(UTC)
         )
-    word = f"{began} addresses now suppressed" if accept else "nobody is suppressed for it"
+    word = (
+        f"{counted(began, 'address', 'addresses')} now suppressed"
+        if accept
+        else "nobody is suppressed for it"
+    )
     click.echo(f"Incident {number}: {word}.")
 
 
 def say_incidents(mailbox: str, count: int) -> None:
     """What a sync says when it has opened some."""
+    from bounced.cli.tables import counted
+
     say(
-        f"{mailbox}: {count} incidents: a provider or domain answers hard for unusually many "
-        "addresses. Their events are recorded and wait; nobody was suppressed for them."
+        f"{mailbox}: {counted(count, 'incident')}: a provider or domain answers hard for "
+        "unusually many addresses. Their events are recorded and wait; nobody was suppressed for them."
     )
     say("To see and decide: bounced incidents")
 

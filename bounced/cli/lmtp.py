@@ -82,7 +82,9 @@ def lmtp(  # noqa: PLR0913 - one for each option
             "LMTP needs a library that is not installed; type: pip install 'bounced-mail[lmtp]'"
         ) from None
 
-    where = Path(place) if "/" in place else loopback(place)
+    where = (
+        Path(place) if "/" in place else loopback(place, example=f"./{place} or 127.0.0.1:10024")
+    )
     config = settings.config()
     log_to_stderr(as_json=log_json)
     warn(config)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import click
 
 
-def loopback(text: str) -> tuple[str, int]:
+def loopback(text: str, *, example: str = "127.0.0.1:9464") -> tuple[str, int]:
     """`HOST:PORT` of this machine alone (`[::1]:PORT` for IPv6). Raises click.BadParameter."""
     from bounced.mailbox import is_loopback
 
     host, _, port = text.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
     if not port.isascii() or not port.isdecimal() or not 0 < int(port) < 65536:
-        raise click.BadParameter(f"{text} names no port; write for example 127.0.0.1:9464")
+        raise click.BadParameter(f"{text} names no port; write for example {example}")
     if not is_loopback(host):
         raise click.BadParameter(
             f"{text} can be reached from outside, and nobody is asked for a password there; "

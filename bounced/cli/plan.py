@@ -80,6 +80,7 @@ def _foretell(
 
 def _tell(name: str, tally: Tally, told: Rehearsed, seconds: float, *, as_json: bool) -> None:
     from bounced.cli.sync import figures, summary
+    from bounced.cli.tables import counted
     from bounced.report import json_line
     from bounced.text import safe
 
@@ -104,14 +105,15 @@ def _tell(name: str, tally: Tally, told: Rehearsed, seconds: float, *, as_json: 
     if told.waiting:
         say(
             f"{name}: the brake would hold the run: it would suppress {len(told.waiting)} "
-            "addresses at once (marked ?)."
+            "addresses at once (marked ? above)."
         )
     if tally.alarms:
         say_alarms(name, tally.alarms)
     if tally.incidents:
-        say(f"{name}: {tally.incidents} incidents would be opened; see docs/policy.md.")
+        say(f"{name}: {counted(tally.incidents, 'incident')} would be opened; see docs/policy.md.")
     if tally.quarantined:
-        say(f"{name}: {tally.quarantined} letters could not be read and would go to quarantine.")
+        unread = counted(tally.quarantined, "letter")
+        say(f"{name}: {unread} could not be read and would go to quarantine.")
     say(f"{name}: nothing was changed.")
 
 

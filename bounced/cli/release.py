@@ -58,14 +58,16 @@ def release(
             _release_named(ledger, addresses, note, now)
         else:
             done = ledger.release_selected(wanted, by=operator(), note=note, at=now)
-            click.echo(f"{_counted(sum(done))} may be mailed again.")
+            click.echo(_said(sum(done)))
 
 
 def _foretell(ledger: Ledger, wanted: Selection, at: datetime) -> None:
+    from bounced.cli.tables import counted
     from bounced.text import safe
 
     causes = Counter((row.reason, row.rule) for row in ledger.selected(wanted, at=at))
-    click.echo(f"{_counted(causes.total())} would be released. Nothing was changed.")
+    number = counted(causes.total(), "address", "addresses")
+    click.echo(f"{number} would be released. Nothing was changed.")
     for (reason, rule), count in causes.most_common():
         click.echo(f"{count:>8}  {safe(reason or 'no reason')}, by rule {safe(rule or 'none')}")
 
@@ -75,7 +77,7 @@ def _release_named(ledger: Ledger, addresses: Sequence[str], note: str, at: date
 
     known = [address for address in addresses if ledger.explain(address).standing is not None]
     count = ledger.release(known, by=operator(), note=note, at=at)
-    click.echo(f"{_counted(count)} may be mailed again.")
+    click.echo(_said(count))
     unknown = [address for address in addresses if address not in known]
     for address in unknown:
         say(f"{address}: nothing is on record of it; is it spelt as it was mailed?")
@@ -83,5 +85,9 @@ def _release_named(ledger: Ledger, addresses: Sequence[str], note: str, at: date
         raise click.exceptions.Exit(Exit.PERSON_NEEDED)
 
 
-def _counted(number: int) -> str:
-    return f"{number} address{'' if number == 1 else 'es'}"
+def _said(released: int) -> str:
+    from bounced.cli.tables import counted
+
+    if released:
+        return f"{counted(released, 'address', 'addresses')} may be mailed again."
+    return "Nobody was released: what was asked for is not suppressed."

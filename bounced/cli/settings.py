@@ -103,7 +103,8 @@ def say(text: str) -> None:
     """One line for the person at the terminal, on stderr; stdout is for what was asked for."""
     from bounced.text import safe
 
-    click.echo(safe(text), err=True)
+    # the stream by its name, because a bar that moves there puts itself in its place
+    click.echo(safe(text), file=sys.stderr)
 
 
 def operator() -> str:
@@ -143,6 +144,13 @@ def on_list_option(command: Command) -> Command:
         metavar="NAME",
         help='As far as this list is concerned (scope = "list" in [policy]); else any list.',
     )(command)
+
+
+def json_option(command: Command) -> Command:
+    """`--json`, for what is listed."""
+    return click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")(
+        command
+    )
 
 
 def jobs_option(command: Command) -> Command:

@@ -152,6 +152,7 @@ def _pepper(config: Config) -> str:
 
 def _mailbox(mailbox: MailboxConfig, config: Config) -> str:
     from bounced.cli.sync import folder_of
+    from bounced.cli.tables import counted
 
     folder = folder_of(mailbox, tokens=config.tokens)
     try:
@@ -160,8 +161,8 @@ def _mailbox(mailbox: MailboxConfig, config: Config) -> str:
     finally:
         folder.close()
     if mailbox.path is not None:
-        return f"{waiting} letters wait in {mailbox.path}"
-    return f"logged in to {mailbox.host}, {waiting} letters wait in {mailbox.folder}"
+        return f"{counted(waiting, 'letter')} waiting in {mailbox.path}"
+    return f"logged in to {mailbox.host}, {counted(waiting, 'letter')} waiting in {mailbox.folder}"
 
 
 def _safe(text: str) -> str:

@@ -46,6 +46,7 @@ def import_file(context: click.Context, settings: Settings, path: str, list_name
     renamed since mean the new one.
     """
     from bounced.cli.failures import Exit
+    from bounced.cli.tables import counted
 
     # a letter in another charset must not stop an import: its line is told and left out
     with click.open_file(path, encoding="utf-8-sig", errors="replace") as file:
@@ -53,7 +54,8 @@ def import_file(context: click.Context, settings: Settings, path: str, list_name
         with settings.ledger(create=True) as ledger, _bar(path) as show:
             rows = _shown(sheet, show)
             new = ledger.import_subscribers(rows, at=datetime.now(UTC))
-    click.echo(f"{sheet.good} addresses read, {new} new, {sheet.bad} lines not usable.")
+    read = counted(sheet.good, "address", "addresses")
+    click.echo(f"{read} read, {new} new, {counted(sheet.bad, 'line')} not usable.")
     context.exit(Exit.PERSON_NEEDED if sheet.bad else Exit.DONE)
 
 

@@ -18,6 +18,7 @@ from bounced.cli.holds import say_how_to_decide
 from bounced.cli.incidents import say_incidents
 from bounced.cli.settings import Settings, config_option, on_a_terminal, open_ledger, say
 from bounced.cli.stopping import Stop
+from bounced.cli.tables import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -277,7 +278,7 @@ def figures(tally: Tally, seconds: float) -> dict[str, Any]:
 def summary(name: str, tally: Tally, seconds: float) -> str:
     """The one line when all is well."""
     kinds = ", ".join(f"{count} {kind.value}" for kind, count in sorted(tally.kinds.items()))
-    parts = [f"{tally.fetched} letters ({kinds})" if kinds else "nothing new"]
+    parts = [f"{counted(tally.fetched, 'letter')} ({kinds})" if kinds else "nothing new"]
     for count, words in (
         (tally.duplicates, "seen before"),
         (tally.suppressed, "newly suppressed"),

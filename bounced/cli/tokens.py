@@ -164,7 +164,10 @@ def _keys(settings: Settings) -> Sequence[Key]:
     chosen = settings.config()
     keys = chosen.keys()
     if not keys:
-        raise ConfigError(("there is no [[token_key]] to make or verify tokens with",), chosen.path)
+        known = "config.example.toml shows one; for its secret type: openssl rand -base64 32"
+        raise ConfigError(
+            (f"there is no [[token_key]] to make or verify tokens with; {known}",), chosen.path
+        )
     return keys
 
 
@@ -181,12 +184,14 @@ def sent() -> None:
 def import_file(context: click.Context, settings: Settings, path: str) -> None:
     """Add Message-IDs and recipients from a CSV file with a header row (message-id, email)."""
     from bounced.cli.failures import Exit
+    from bounced.cli.tables import counted
 
     with click.open_file(path, encoding="utf-8-sig", errors="replace") as file:
         log = SentLog(file)
         with settings.ledger(create=True) as ledger:
             new = ledger.import_sent(log.rows(), at=datetime.now(UTC))
-    click.echo(f"{log.good} messages read, {new} new, {log.bad} lines not usable.")
+    read = counted(log.good, "message")
+    click.echo(f"{read} read, {new} new, {counted(log.bad, 'line')} not usable.")
     if new and settings.ledger_config().policy.trust == "any":
         say('Every report counts all the same; see trust = "matched" in [policy].')
     context.exit(Exit.PERSON_NEEDED if log.bad else Exit.DONE)
@@ -198,8 +203,11 @@ def import_file(context: click.Context, settings: Settings, path: str) -> None:
 @click.pass_obj
 def purge(settings: Settings, before: datetime) -> None:
     """Forget old entries of the log; bounces of mail that old are not known for ours by it."""
+    from bounced.cli.tables import counted
+
     with settings.ledger() as ledger:
-        click.echo(f"{ledger.purge_sent(before)} entries forgotten.")
+        count = ledger.purge_sent(before)
+    click.echo(f"{counted(count, 'entry', 'entries')} forgotten.")
 
 
 class SentLog:

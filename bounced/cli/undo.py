@@ -6,13 +6,13 @@ from datetime import UTC, datetime
 
 import click
 
-from bounced.cli.settings import Settings, ledger_options, operator, say
+from bounced.cli.settings import Settings, json_option, ledger_options, operator, say
 from bounced.text import safe
 
 
 @click.command()
 @click.option("--limit", type=click.IntRange(1), default=20, help="How many, newest first.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
+@json_option
 @ledger_options
 @click.pass_obj
 def decisions(settings: Settings, *, limit: int, as_json: bool) -> None:

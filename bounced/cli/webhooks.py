@@ -37,7 +37,10 @@ def send(context: click.Context, settings: Settings) -> None:
 
     config = settings.ledger_config()
     if not config.webhooks:
-        say("There is no [[webhook]] in the configuration: nothing to tell anybody.")
+        say(
+            "There is no [[webhook]] in the configuration, so nobody to tell. "
+            "docs/webhooks.md shows one."
+        )
         context.exit(Exit.CONFIGURATION)
     known = [one.reveal() for one in config.webhooks]
     stop = Stop.on_signals()
@@ -112,4 +115,7 @@ def retry(settings: Settings) -> None:
 
     with settings.ledger() as ledger:
         count = revive(ledger, at=_now())
-    click.echo(f"{count} to be told by the next `bounced webhooks send` or `bounced run`.")
+    if count:
+        click.echo(f"{count} to be told by the next `bounced webhooks send` or `bounced run`.")
+    else:
+        click.echo("Nothing waits.")

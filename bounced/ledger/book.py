@@ -245,10 +245,10 @@ class Ledger:
         )
         found = connection.execute(query).one_or_none()
         if found is None or found.state != "held":
-            what = "There is no run" if found is None else f"Not held but {found.state} is run"
+            why = "There is no run {}" if found is None else "Run {} is not held (but {})"
             raise LedgerError(
-                f"{what} {run_id}, so there is nothing to decide. Nothing was changed. "
-                "To see what waits, run: bounced hold list"
+                f"{why.format(run_id, found and found.state)}. Nothing was changed. "
+                "To see what waits, type: bounced hold list"
             )
         leased = found.lease_until is not None and found.lease_until > self._database.clock(
             connection
@@ -353,8 +353,8 @@ class Ledger:
             if domain not in rulings.in_force(connection, [domain]):
                 raise LedgerError(
                     f"Nothing is concluded of the domain {domain}. Nothing was changed. To see the "
-                    "domains that are given up, run: bounced domains; to release single "
-                    f"addresses there, run: bounced release --domain {domain}"
+                    "domains that are given up, type: bounced domains; to release single "
+                    f"addresses there, type: bounced release --domain {domain}"
                 )
             subject = f"the domain {domain}"
             occasion = decisions.note(connection, "release", occasion, subject=subject, note=note)
@@ -374,11 +374,16 @@ class Ledger:
             return incidents.listed(connection, all_states=all_states)
 
     def incident_addresses(self, number: int) -> Sequence[str]:
-        """Everybody whose hard bounces are in an incident, in order."""
+        """Everybody whose hard bounces are in an incident, in order.
+
+        Raises LedgerError where there is no such incident.
+        """
         with self._database.reading() as connection:
             found = incidents.listed(connection, all_states=True)
             at = [incidents.place_of(asdict(one)) for one in found if one.id == number]
-            return [whose for place in at for whose in places.addresses(connection, place)]
+            if not at:
+                raise incidents.unfit(number)
+            return list(places.addresses(connection, at[0]))
 
     def decide_incident(
         self, number: int, *, accept: bool, by: str, at: datetime

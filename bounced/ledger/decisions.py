@@ -105,7 +105,7 @@ def _to_undo(connection: Connection, number: int, *, again: bool) -> Row[Any]:
         wrong = _in_the_way(connection, row)
     if row is None or wrong is not None:
         raise LedgerError(
-            f"{wrong}. Nothing was changed. To see what was decided, run: bounced decisions"
+            f"{wrong}. Nothing was changed. To see what was decided, type: bounced decisions"
         )
     return row
 

@@ -58,7 +58,7 @@ def outdated(url: URL, found: str | None, wanted: str) -> LedgerOutdated:
     state = "holds no ledger yet" if found is None else f"is at schema {found}"
     return LedgerOutdated(
         f"The database {shown(url)} {state}; this program needs schema {wanted}. "
-        "Nothing was changed. Take a backup, then run: bounced db upgrade"
+        "Nothing was changed. Take a backup, then type: bounced db upgrade"
     )
 
 
@@ -74,7 +74,7 @@ def half_upgraded(url: URL, problem: LedgerError) -> LedgerError:
     return LedgerError(
         f"The upgrade of {shown(url)} stopped half way, and this kind of database cannot take back "
         f"the steps that were done. What stopped it: {problem}. Restore the backup that was taken "
-        "before, put that right, then run: bounced db upgrade"
+        "before, put that right, then type: bounced db upgrade"
     )
 
 

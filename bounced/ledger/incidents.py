@@ -144,6 +144,14 @@ def place_of(row: Mapping[str, Any] | RowMapping) -> Place:
     return Place(*(row[name] for name in Place._fields))
 
 
+def unfit(number: int, state: str | None = None) -> LedgerError:
+    """That there is no such incident, or one that waits no more."""
+    why = f"Incident {number} is {state} already" if state else f"There is no incident {number}"
+    return LedgerError(
+        f"{why}. Nothing was changed. To see them all, type: bounced incidents --all"
+    )
+
+
 def decide(
     connection: Connection, judge: Judge, number: int, occasion: Occasion, *, accept: bool
 ) -> tuple[int, int]:
@@ -154,10 +162,7 @@ def decide(
     this = select(incident).where(incident.c.id == number)
     row = connection.execute(this).mappings().one_or_none()
     if row is None or row["state"] != "open":
-        what = "There is no incident" if row is None else f"Already {row['state']} is incident"
-        raise LedgerError(
-            f"{what} {number}. Nothing was changed. To see what waits, run: bounced incidents"
-        )
+        raise unfit(number, row["state"] if row else None)
     state = "accepted" if accept else "discarded"
     subject = f"{'accept' if accept else 'discard'} incident {number} ({row['name']})"
     states = {"run_without": "open", "run_with": state}

@@ -49,7 +49,7 @@ def rename(connection: Connection, old: str, new: str, *, by: str, at: datetime)
     if not lists:
         raise LedgerError(
             f"The address {old} is on no list. Nothing was changed. To see what is known of it, "
-            f"run: bounced explain {old}"
+            f"type: bounced explain {old}"
         )
     there = select(subscriber.c.list).where(subscriber.c.address == new)
     known = set(connection.execute(there).scalars())

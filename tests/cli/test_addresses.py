@@ -199,6 +199,19 @@ def test_a_release_by_what_addresses_have_in_common_says_first_how_many(
     assert bounced("suppressed", "--db", str(database)).output == ""
 
 
+def test_a_release_of_nobody_says_so(bounced: Bounced, database: Path) -> None:
+    words = ("release", "gone@example.com", "--db", str(database))
+    assert bounced(*words).stdout == "1 address may be mailed again.\n"
+    nobody = "Nobody was released: what was asked for is not suppressed.\n"
+    assert bounced(*words).stdout == nobody
+    assert bounced("release", "--run", "99", "--db", str(database)).stdout == nobody
+
+
+def test_what_is_no_address_is_not_said_to_be_mailable(bounced: Bounced, database: Path) -> None:
+    told = bounced("explain", "nonsense", "--db", str(database)).output
+    assert told == "nonsense: nothing is on record, and it is no address.\n"
+
+
 def test_a_release_of_everyone_must_be_said_in_words(bounced: Bounced, database: Path) -> None:
     refused = bounced("release", "--db", str(database))
     assert refused.exit_code == 2

@@ -94,6 +94,6 @@ def test_a_sync_says_at_once_that_our_login_is_refused(
     for words in (("sync", "--plan"), ("sync",)):
         result = bounced(*words)
         assert result.exit_code == 1, result.output
-        assert "our own SMTP login was refused, as 1 reports say" in result.stderr
+        assert "our own SMTP login was refused, by 1 report:" in result.stderr
     told = json.loads(bounced("alarms", "--json").stdout)
     assert told["reason"] == "auth_failed"

@@ -35,7 +35,7 @@ def test_a_domain_that_is_given_up_is_listed_and_released(bounced: Bounced) -> N
     assert bounced("suppressed").stdout == "ann@closed.example\nbob@closed.example\n"
     released = bounced("domains", "release", "Closed.example", "--note", "they moved")
     # what was said of Ann's own address goes on
-    assert released.stdout == "closed.example: 1 addresses may be mailed again.\n"
+    assert released.stdout == "closed.example: 1 address may be mailed again.\n"
     assert bounced("suppressed").stdout == "ann@closed.example\n"
     assert bounced("domains", "release", "closed.example").exit_code == 2
 

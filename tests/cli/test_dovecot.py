@@ -57,7 +57,7 @@ def test_doctor_logs_in_over_tls(bounced: Bounced, server: Dovecot) -> None:
     configure(bounced.folder, box(server, "doctor"))
     code, out, _ = finished(process("doctor", cwd=bounced.folder), 60)
     assert code == 0, out
-    assert "2 letters wait in INBOX" in out
+    assert "2 letters waiting in INBOX" in out
 
 
 @pytest.mark.parametrize(

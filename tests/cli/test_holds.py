@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import TYPE_CHECKING
 
@@ -56,7 +57,7 @@ def test_discarding_suppresses_nobody_and_keeps_the_events(bounced: Bounced, hel
     words = ("--db", str(held))
     number = run_number(bounced("hold", "list", *words).stderr)
     done = bounced("hold", "discard", number, *words)
-    assert done.output == f"Run {number}: 5 addresses left as they were.\n"
+    assert done.output == f"Run {number}: 5 addresses left as before.\n"
     assert bounced("suppressed", *words).output == ""
     assert "does not count" in bounced("explain", "gone1@example.com", *words).output
 
@@ -67,5 +68,16 @@ def test_deciding_twice_is_refused(bounced: Bounced, held: Path) -> None:
     bounced("hold", "accept", number, *words)
     again = bounced("hold", "discard", number, *words)
     assert again.exit_code == 2
-    assert "nothing to decide" in again.stderr
+    assert f"Run {number} is not held (but accepted)." in again.stderr
+    assert again.stderr.endswith("type: bounced hold list\n")
     assert len(bounced("suppressed", *words).output.splitlines()) == 5
+
+
+def test_what_is_held_is_listed_as_json(bounced: Bounced, held: Path) -> None:
+    words = ("--json", "--db", str(held))
+    (run,) = [json.loads(line) for line in bounced("hold", "list", *words).stdout.splitlines()]
+    shown = bounced("hold", "show", *words)
+    waiting = [json.loads(line) for line in shown.stdout.splitlines()]
+    assert len(waiting) == run["addresses"] > 0
+    assert {one["run_id"] for one in waiting} == {run["run_id"]}
+    assert shown.stderr == ""

@@ -32,10 +32,10 @@ def test_a_sync_opens_an_incident_and_the_commands_it_prints_work(
     configure(bounced.folder, box(server), more=FEW)
     plan = bounced("sync", "--plan")
     assert plan.exit_code == 1
-    assert "1 incidents would be opened" in plan.stderr
+    assert "1 incident would be opened" in plan.stderr
     result = bounced("sync")
     assert result.exit_code == 1
-    assert "1 incidents: a provider or domain answers hard" in result.stderr
+    assert "1 incident: a provider or domain answers hard" in result.stderr
     assert bounced("suppressed").output == ""
     assert "incident 1 (example.com)" in bounced("status").stdout
     listed = bounced("incidents")
@@ -44,6 +44,11 @@ def test_a_sync_opens_an_incident_and_the_commands_it_prints_work(
     commands = dict(re.findall(r"bounced (incidents (\w+) 1)", listed.stderr))
     by_word = {word: command.split() for command, word in commands.items()}
     assert len(bounced(*by_word["show"]).stdout.splitlines()) == 5
+    shown = bounced(*by_word["show"], "--json").stdout.splitlines()
+    assert json.loads(shown[0]) == {"incident": 1, "address": "gone0@example.com"}
+    missing = bounced("incidents", "show", "7")
+    assert (missing.exit_code, missing.stdout) == (2, "")
+    assert missing.stderr.startswith("There is no incident 7. Nothing was changed.")
     explained = bounced("explain", "gone0@example.com").stdout
     assert "does not count: incident 1 waits or was discarded" in explained
     assert bounced(*by_word["accept"]).stdout == "Incident 1: 5 addresses now suppressed.\n"

@@ -179,7 +179,7 @@ def test_a_maildir_of_the_configuration_is_emptied_audited_and_retried(
         path.write_bytes(raw)
         os.utime(path, (early, early))
     configure(bounced.folder, {"name": "local", "path": "box"})
-    assert "4 letters wait in" in bounced("doctor").stdout
+    assert "4 letters waiting in" in bounced("doctor").stdout
     with monkeypatch.context() as broken:
         unreadable(broken, b"gone1@")
         assert bounced("sync").exit_code == 1

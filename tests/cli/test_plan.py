@@ -111,4 +111,4 @@ def test_a_failing_mailbox_is_told_and_the_others_are_foretold(
     plan = bounced("sync", "--plan")
     assert plan.exit_code == 75
     assert "away:\n" in plan.stderr
-    assert "A sync would find: good: 1 letters" in plan.stdout
+    assert "A sync would find: good: 1 letter" in plan.stdout

@@ -57,6 +57,10 @@ def test_after_forgetting_no_file_of_ours_holds_the_address(bounced: Bounced, kn
     assert ANN not in held(known)
     assert b"ann=" not in held(known)
     assert b"bob@example.net" in held(known)
+    assert bounced("explain", "ann@example.net").output == (
+        "ann@example.net: nothing is on record, and it is SUPPRESSED: "
+        "This address was forgotten on request, and is not to be mailed.\n"
+    )
     assert bounced("suppressed").output == "bob@example.net\n"
     assert bounced("audit").exit_code == 0
 

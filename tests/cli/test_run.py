@@ -192,8 +192,8 @@ def test_several_folders_are_emptied_and_an_old_database_goes_on(
     told = [line.partition(";")[0] for line in result.stdout.splitlines()]
     assert told == [
         "many: nothing new",
-        "many/Junk: 1 letters (1 bounce), 1 newly suppressed",
-        "many/Lists/Old: 1 letters (1 bounce), 1 newly suppressed",
+        "many/Junk: 1 letter (1 bounce), 1 newly suppressed",
+        "many/Lists/Old: 1 letter (1 bounce), 1 newly suppressed",
     ]
     assert waiting(server, "many", ".Unwanted") == waiting(server, "many", ".Lists.Old") == 0
     assert bounced("audit", "--folders").exit_code == 0

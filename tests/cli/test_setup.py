@@ -72,7 +72,7 @@ def test_doctor_finds_everything_well(bounced: Bounced) -> None:
         result = bounced("doctor")
     assert result.exit_code == 0, result.output
     assert set(verdicts(result.output).values()) == {"ok"}
-    assert "1 letters wait in INBOX" in result.output
+    assert "1 letter waiting in INBOX" in result.output
     assert server.password not in result.output
 
 

@@ -87,7 +87,7 @@ def test_one_failing_mailbox_never_stops_the_others(bounced: Bounced, server: De
     )
     result = bounced("sync")
     assert result.exit_code == 2, "a wrong password is the most urgent"
-    assert "good: 1 letters" in result.stdout
+    assert "good: 1 letter" in result.stdout
     assert "wrong:\n" in result.stderr
     assert "away:\n" in result.stderr
     assert server.password not in result.output
@@ -126,7 +126,7 @@ def test_a_password_that_cannot_be_had_stops_only_its_mailbox(
     result = bounced("sync")
     assert result.exit_code == 2
     assert "no variable BOUNCED_UNSET" in result.stderr
-    assert "news: 1 letters" in result.stdout
+    assert "news: 1 letter" in result.stdout
 
 
 def test_the_brake_exits_1_and_prints_the_commands_which_work(

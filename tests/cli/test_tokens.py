@@ -88,13 +88,13 @@ def test_the_log_of_what_was_sent_is_read_once_and_bad_lines_are_told(bounced: B
     )
     words = ("sent", "import", "sent.csv", "--db", "x.db")
     first = bounced(*words)
-    assert first.stdout == "1 messages read, 1 new, 1 lines not usable.\n"
+    assert first.stdout == "1 message read, 1 new, 1 line not usable.\n"
     assert first.exit_code == 1
     assert "line 3" in first.stderr
-    assert bounced(*words).stdout.startswith("1 messages read, 0 new")
+    assert bounced(*words).stdout.startswith("1 message read, 0 new")
     assert bounced("sent", "purge", "--before", "60d", "--db", "x.db").output.startswith("0 ")
     assert bounced("sent", "purge", "--before", "2099-01-01", "--db", "x.db").output == (
-        "1 entries forgotten.\n"
+        "1 entry forgotten.\n"
     )
     (bounced.folder / "sent.csv").write_text("email\nann@example.com\n")
     assert bounced(*words).exit_code == 2

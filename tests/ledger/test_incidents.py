@@ -63,7 +63,7 @@ def test_more_wait_and_nobody_is_suppressed_until_a_person_accepts(ledger: Ledge
     assert ledger.decide_incident(incident.id, accept=True, by="eve", at=day(1)) == (4, 0)
     assert len(on_the_list(ledger)) == 5
     assert ledger.incidents() == []
-    with pytest.raises(LedgerError, match=r"Already accepted is incident 1\. Nothing was changed"):
+    with pytest.raises(LedgerError, match=r"Incident 1 is accepted already\. Nothing was changed"):
         ledger.decide_incident(incident.id, accept=False, by="eve", at=day(1))
 
 
