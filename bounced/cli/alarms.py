@@ -79,6 +79,6 @@ def say_alarms(mailbox: str, count: int) -> None:
     from bounced.cli.tables import counted
 
     say(
-        f"{mailbox}: our own SMTP login was refused, by {counted(count, 'report')}: all mail may be "
-        "failing. No subscriber is blamed for it. To see more: bounced alarms"
+        f"{mailbox}: our own SMTP login was refused, by {counted(count, 'report')}: all mail may "
+        "be failing. No subscriber is blamed for it. To see more: bounced alarms"
     )

@@ -130,7 +130,8 @@ def say_incidents(mailbox: str, count: int) -> None:
 
     say(
         f"{mailbox}: {counted(count, 'incident')}: a provider or domain answers hard for "
-        "unusually many addresses. Their events are recorded and wait; nobody was suppressed for them."
+        "unusually many addresses. Their events are recorded and wait; "
+        "nobody was suppressed for them."
     )
     say("To see and decide: bounced incidents")
 
