@@ -45,6 +45,24 @@ def test_the_columns_of_each_view_and_its_version_are_a_contract(
     assert dict(rows(url, "SELECT name, version FROM view_version"))[view] == version
 
 
+def test_the_first_columns_of_the_table_of_incidents_are_a_contract_too(
+    ledger: Ledger, url: str
+) -> None:
+    engine = create_engine(driver(url))
+    found = [column["name"] for column in inspect(engine).get_columns("incident")]
+    engine.dispose()
+    assert found[:8] == [
+        "id",
+        "scope",
+        "name",
+        "begins_at",
+        "ends_at",
+        "state",
+        "usual",
+        "opened_at",
+    ]
+
+
 def test_every_view_has_a_version(ledger: Ledger, url: str) -> None:
     engine = create_engine(driver(url))
     views = set(inspect(engine).get_view_names()) - {"view_version"}
