@@ -96,25 +96,30 @@ class _Batch:
             self._before.thread.join()
             self._before = None
         try:
-            while not self._closed and self._hand_over(self._handful()):
-                pass
-        except BaseException as problem:  # noqa: BLE001 - raised where the letters are wanted
-            self.problem = problem
+            going = True
+            while going and not self._closed:
+                going = self._hand_over(self._handful()) and self.problem is None
         finally:
             with self._changed:
                 self._done = True
                 self._changed.notify_all()
 
     def _handful(self) -> list[Letter]:
-        """Some letters, no longer than somebody else may wait for a turn; none at the end."""
+        """Some letters, no longer than somebody else may wait for a turn; none at the end.
+
+        `problem` is what ended it, if anything has; the letters that came before are good.
+        """
         some: list[Letter] = []
         size = 0
         with self._turn:
-            for letter in self._source:
-                some.append(letter)
-                size += len(letter.raw)
-                if size >= HANDFUL:
-                    break
+            try:
+                for letter in self._source:
+                    some.append(letter)
+                    size += len(letter.raw)
+                    if size >= HANDFUL or self._closed:
+                        break
+            except BaseException as problem:  # noqa: BLE001 - raised where the letters are wanted
+                self.problem = problem
         return some
 
     def _hand_over(self, some: list[Letter]) -> bool:

@@ -80,19 +80,22 @@ class Turns:
 
     def __call__(self) -> None:
         """Take a turn, unless the job is to be left alone; one more when news came meanwhile."""
-        if self._clock() < self._not_before:
-            return
+        while self._clock() >= self._not_before and self._turn():
+            pass
+
+    def _turn(self) -> bool:
+        """Take a turn; whether there is to be another at once."""
         with self._lock:
             self._running, self._again = True, False
         pause: float | None = 0.0
+        again = False
         try:
             pause = self.job.work()
         finally:
             self._note(pause)
             with self._lock:
                 self._running, again = False, self._again and pause is None
-        if again:
-            self()
+        return again
 
     def news(self) -> bool:
         """There is work at once; whether nobody is at it, so that a turn has to be taken."""

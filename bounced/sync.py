@@ -13,7 +13,7 @@ import pickle
 import tempfile
 from collections import Counter
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import TYPE_CHECKING, Protocol
 
@@ -25,7 +25,6 @@ from bounced.reading import read_letter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-    from datetime import timedelta
     from pathlib import Path
     from typing import IO
 
@@ -36,6 +35,8 @@ if TYPE_CHECKING:
 
 # A healthy letter may meet this many crashes that were not its fault before it is read apart.
 TRUSTED_ATTEMPTS = 3
+# What takes longer to come and be read than this is recorded in pieces. A lease lasts ten minutes.
+PIECE = timedelta(minutes=1)
 
 
 class Mailbox(Protocol):
@@ -256,17 +257,35 @@ class _Pass:
             yield from _batched(self.ledger.unrecorded(self.visit, uids), size)
 
     def _one_batch(self, letters: Iterator[Letter], attempts: Mapping[int, int]) -> None:
+        """Record what comes of a batch: in pieces, so that the lease outlives a slow server, and
+        up to where the line breaks, so that one that breaks in every batch empties the folder too.
+        """
+        broken: list[Exception] = []
         readings: list[Reading] = []
-        for letter in letters:
+        since = self.clock()
+        for letter in _until_broken(letters, broken):
             failpoint("fetched")
             reading = self.read(letter, attempts[letter.uid])
             failpoint("parsed")
             self.observer.concluded(reading)
             readings.append(reading)
+            if self.clock() - since >= PIECE:
+                self._record(readings)
+                self._file(readings)
+                readings, since = [], self.clock()
+        if readings or not broken:
+            self._record(readings)
+        if broken:
+            raise broken[0]
+        self._file(readings)
+
+    def _record(self, readings: Sequence[Reading]) -> None:
         self.tally.add(self.ledger.record(self.visit, readings, at=self.clock()))
         failpoint("committed")
         self.tally.count(readings)
         self.observer.recorded(self.tally.fetched)
+
+    def _file(self, readings: Sequence[Reading]) -> None:
         self.file({reading.uid: reading.destination for reading in readings})
 
     def file(self, piles: Mapping[int, Destination]) -> None:
@@ -355,6 +374,14 @@ def _reader(
         return reading
 
     return read
+
+
+def _until_broken(letters: Iterator[Letter], broken: list[Exception]) -> Iterator[Letter]:
+    """The letters until fetching them fails, if it does; why then goes into `broken`."""
+    try:
+        yield from letters
+    except Exception as problem:  # noqa: BLE001 - raised once what has come is recorded
+        broken.append(problem)
 
 
 def _batched(uids: Sequence[int], size: int) -> Iterator[Sequence[int]]:

@@ -162,7 +162,8 @@ def post(webhook: Webhook, notice: Notice, at: datetime) -> None:
         known = headers(notice, webhook.secret, at)
         connection.request("POST", target, notice.payload.encode(), known)
         status = connection.getresponse().status
-    except (OSError, http.client.HTTPException) as problem:
+    # the last is of a host name that no name service takes, such as one with two dots in a row
+    except (OSError, http.client.HTTPException, UnicodeError) as problem:
         what = getattr(problem, "strerror", None) or str(problem) or type(problem).__name__
         raise NotTakenError(f"no answer: {what}") from None
     finally:

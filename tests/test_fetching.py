@@ -93,6 +93,7 @@ def test_what_fetching_raised_is_raised_after_the_letters_before_it() -> None:
     seen: list[int] = []
     with pytest.raises(ConnectionError, match="gone"):
         seen.extend(letter.uid for letter in ahead.ask([1, 2, 3, 4]))
+    assert seen == [1, 2]
     assert isinstance(ahead.problem, ConnectionError)
     ahead.close()
 
@@ -119,3 +120,12 @@ def test_closing_leaves_no_thread_and_fetches_no_further(monkeypatch: pytest.Mon
     ahead.close()
     assert len(mailbox.handed) < 10
     assert "fetching" not in {thread.name for thread in threading.enumerate()}
+
+
+def test_closing_does_not_wait_for_the_rest_of_a_handful() -> None:
+    mailbox = Slow()
+    ahead = Ahead(mailbox)
+    ahead.ask(range(5000))
+    until(lambda: len(mailbox.handed) >= 2)
+    ahead.close()
+    assert len(mailbox.handed) < 1000

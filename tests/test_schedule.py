@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import sys
 import threading
 import time
 from collections import defaultdict
@@ -223,6 +224,19 @@ def test_news_during_a_turn_bring_one_more_turn() -> None:
     turns.append(Turns(Job("m", work)))
     turns[0]()
     assert len(worked) == 2
+
+
+def test_news_that_never_end_are_no_deeper_stack() -> None:
+    worked: list[int] = []
+
+    def work() -> None:
+        worked.append(1)
+        if len(worked) < 2 * sys.getrecursionlimit():
+            turns.news()
+
+    turns = Turns(Job("m", work))
+    turns()
+    assert len(worked) == 2 * sys.getrecursionlimit()
 
 
 class Simulated(BaseScheduler):  # type: ignore[misc] # apscheduler carries no types

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from bounced import reading
 from bounced.ledger import Ledger
+from bounced.mailbox import MailboxTemporary
 from bounced.model import Destination, Kind, Letter
 from bounced.sync import LeaseTakenError, Observer, sync
 
@@ -259,3 +261,42 @@ def test_a_letter_that_killed_its_reader_three_times_is_read_apart(
                 run(mailbox, ledger)
     run(mailbox, ledger)
     assert (apart, suppressed(ledger)) == ([1], ["ann@example.com"])
+
+
+class Frail(ListMailbox):
+    """The connection breaks after so many letters, each time."""
+
+    def __init__(self, *raws: bytes, after: int) -> None:
+        super().__init__(*raws)
+        self.after = after
+
+    def fetch(self, uids: Sequence[int]) -> Iterator[Letter]:
+        for number, letter in enumerate(super().fetch(uids)):
+            if number == self.after:
+                raise MailboxTemporary("The connection broke.")
+            yield letter
+
+
+def test_a_line_that_breaks_within_every_batch_still_empties_the_folder(ledger: Ledger) -> None:
+    mailbox = Frail(*(notice(name) for name in ("ann", "bob", "cy")), after=1)
+    for _ in range(2):
+        with pytest.raises(MailboxTemporary):
+            sync(mailbox, ledger, Observer(), owner="test:1", clock=lambda: AT)
+    sync(mailbox, ledger, Observer(), owner="test:1", clock=lambda: AT)
+    assert mailbox.inbox == {}
+    assert suppressed(ledger) == [f"{name}@example.com" for name in ("ann", "bob", "cy")]
+
+
+def test_a_slow_batch_is_recorded_in_pieces_and_keeps_its_lease(ledger: Ledger) -> None:
+    moments = (AT + timedelta(seconds=45) * n for n in count())
+    pieces: list[int] = []
+
+    class Ear(Observer):
+        def recorded(self, done: int) -> None:
+            pieces.append(done)
+
+    mailbox = ListMailbox(*(notice(name) for name in ("ann", "bob", "cy")))
+    sync(mailbox, ledger, Ear(), owner="test:1", clock=lambda: next(moments))
+    assert len(pieces) > 1
+    assert pieces[-1] == 3
+    assert len(mailbox.piles[Destination.PROCESSED]) == 3

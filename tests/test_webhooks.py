@@ -127,6 +127,11 @@ def test_a_receiver_that_dies_or_is_not_there_is_told_in_words() -> None:
         post(webhook(receiver.url), NOTICE, NOW)
 
 
+def test_a_host_name_that_is_none_is_trouble_like_any_other() -> None:
+    with pytest.raises(NotTakenError, match="no answer"):
+        post(Webhook("site", "https://www..example.com/hook", SECRET), NOTICE, NOW)
+
+
 def test_a_slow_receiver_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(webhooks, "PATIENCE", 0.2)
     began = time.monotonic()

@@ -82,8 +82,11 @@ class Stop:
 
     def reload_asked(self) -> bool:
         """Whether a reload was asked for since the last time this was called."""
-        asked, self._reload = self._reload, False
-        return asked
+        if not self._reload:
+            return False
+        # a signal from here on is lost in none: whoever is told reads the configuration after it
+        self._reload = False
+        return True
 
     def wait(self, seconds: float | None = None) -> None:
         """Return once somebody asked for anything, or when the time is over."""

@@ -92,7 +92,8 @@ def adopt(  # noqa: PLR0913 - whose list, and whose word
     told = Adopted(run_id=visit.run_id)
     error: str | None = "interrupted"
     try:
-        ledger.select(visit, int(at.timestamp()))  # each import numbers its lines from one
+        # each import numbers its lines from one, and two may come within a second
+        ledger.select(visit, int(at.timestamp() * 1_000_000))
         uid = 0
         for some in chunks(rows, PORTION):
             readings = [_reading(uid + n, one, source, at) for n, one in enumerate(some, 1)]

@@ -248,8 +248,9 @@ class _Session(LMTP):
         self._end: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)  # noqa: S101
         self._open_ones.add(self)
-        self._end = asyncio.get_running_loop().call_later(self._limits.session, transport.close)
+        self._end = asyncio.get_running_loop().call_later(self._limits.session, transport.abort)
         super().connection_made(transport)
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -263,9 +264,12 @@ class _Session(LMTP):
         transport = self.transport
         if transport is None or (self._busy and not at_once):
             return
-        if isinstance(transport, asyncio.Transport) and not self._busy:
+        assert isinstance(transport, asyncio.Transport)  # noqa: S101
+        if at_once:
+            transport.abort()  # to close it would wait for a client that hears nothing
+        elif not transport.is_closing():
             transport.write(b"421 4.3.2 closing, please try again\r\n")
-        transport.close()
+            transport.close()
 
     def _getaddr(self, arg: str) -> tuple[str | None, str | None]:
         """Path and parameters, whatever is between the brackets: senders' own tokens may be odd."""

@@ -312,6 +312,26 @@ def test_stopping_answers_what_is_being_recorded_and_hangs_up_on_the_idle(
         client.close()
 
 
+def test_stopping_does_not_wait_for_a_client_that_hears_nothing(tmp_path: Path) -> None:
+    import threading
+
+    from bounced.mailbox.lmtp import Limits, Listener
+
+    place = tmp_path / "lmtp.sock"
+    listener = Listener(place, lambda _letters: None, limits=Limits(farewell=0.2))
+    listener.start()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as deaf:
+        deaf.connect(str(place))
+        deaf.settimeout(0.5)
+        with suppress(TimeoutError):
+            while True:  # until answers fill both sides, since nobody reads them
+                deaf.send(b"NOOP\r\n" * 1000)
+        stopping = threading.Thread(target=listener.stop, daemon=True)
+        stopping.start()
+        stopping.join(10)
+        assert not stopping.is_alive()
+
+
 def test_the_signal_ends_it_within_ten_seconds_even_while_the_database_does_not_answer(
     bounced: Bounced,
 ) -> None:

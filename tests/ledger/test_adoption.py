@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from bounced.ledger import Hearsay, Source, adopt
@@ -9,7 +10,7 @@ from bounced.policy import Brake, Policy
 from bounced.trust import Key
 from tests.servers.database import rows
 
-from .conftest import bounce, day, on_the_list, opened, reading, synced
+from .conftest import START, bounce, day, on_the_list, opened, reading, synced
 
 if TYPE_CHECKING:
     from bounced.ledger import Ledger
@@ -63,3 +64,12 @@ def test_a_long_list_is_taken_over_in_pieces(url: str) -> None:
         assert told is not None
         assert (told.new, told.suppressed) == (2500, 2500)
         assert len(on_the_list(ledger)) == 2500
+
+
+def test_two_imports_within_a_second_are_both_taken_over(ledger: Ledger) -> None:
+    for n, whose in enumerate(("ann@example.com", "bob@example.com")):
+        at = START + timedelta(milliseconds=300 * n)
+        told = adopt(ledger, SES, [Hearsay(whose)], owner="x", at=at)
+        assert told is not None
+        assert told.new == 1
+    assert on_the_list(ledger) == ["ann@example.com", "bob@example.com"]
