@@ -116,10 +116,10 @@ def _event(event: EventFacts) -> Iterator[str]:
         waits += f"  (unverified, does not count: {event.trust})"
     elif event.trust is not None:
         waits += f"  ({event.trust})"
-    about = f"  (list {safe(event.list)})" if event.list else ""
+    about = f", list {safe(event.list)}" if event.list else ""
     yield (
         f"{cell(event.at)}  {event.kind}, {event.outcome}: {event.reason}"
-        f"  (mailbox {safe(event.mailbox)}, event {event.id}){about}{waits}"
+        f"  (mailbox {safe(event.mailbox)}, event {event.id}{about}){waits}"
     )
     if event.original_address and event.original_address != event.recipient:
         yield f"  mailed to: {safe(event.original_address)}"
