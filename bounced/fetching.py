@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 BUDGET: Final = 16 * 1024 * 1024
 HANDFUL: Final = 256 * 1024  # bytes that change hands at once
+AWAKE_EVERY: Final = 0.5  # seconds
 
 
 class Fetches(Protocol):
@@ -73,7 +74,9 @@ class _Batch:
     def letters(self) -> Iterator[Letter]:
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._come or self._done)
+                # awake now and then, for signals that came just before (bounced.cli.stopping)
+                while not self._changed.wait_for(lambda: self._come or self._done, AWAKE_EVERY):
+                    pass
                 some, self._come, self._size = self._come, [], 0
                 self._changed.notify_all()
             if not some:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import threading
+import time
 from contextlib import contextmanager, suppress
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Final
@@ -16,6 +18,9 @@ if TYPE_CHECKING:
 # whatever it waits for. Supervisors send SIGKILL after ten (Docker) or more.
 HURRY_AFTER: Final = 5.0
 GONE_AFTER: Final = 9.0
+# A signal that comes just before the main thread begins to wait, or that another thread is given,
+# does not wake it, and its handler runs only once it is awake.
+LISTENS_EVERY: Final = 0.5
 
 
 class Stop:
@@ -90,5 +95,8 @@ class Stop:
 
     def wait(self, seconds: float | None = None) -> None:
         """Return once somebody asked for anything, or when the time is over."""
-        with suppress(Empty):
-            self._bell.get(timeout=seconds)
+        end = math.inf if seconds is None else time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            with suppress(Empty):
+                self._bell.get(timeout=min(left, LISTENS_EVERY))
+                return

@@ -229,6 +229,32 @@ def test_the_log_of_run_can_be_json(bounced: Bounced, server: DemoServer) -> Non
     assert finished(running)[0] == 0
 
 
+@pytest.mark.parametrize("waits", ["stop.wait()", "next(ahead.ask([1]))"])
+def test_a_signal_that_does_not_wake_who_waits_is_heard_all_the_same(
+    tmp_path: Path, waits: str
+) -> None:
+    # given to another thread it interrupts nothing, like one that comes just before the waiting
+    code = (
+        "import os, signal, threading, time\n"
+        "from bounced.cli.stopping import Stop\n"
+        "from bounced.fetching import Ahead\n"
+        "stop = Stop.on_signals()\n"
+        "stop.be_gone = lambda: os._exit(7)\n"
+        "class Silent:\n"
+        "    def fetch(self, uids):\n"
+        "        time.sleep(600)\n"
+        "        yield\n"
+        "ahead = Ahead(Silent())\n"
+        "def other():\n"
+        "    time.sleep(1)\n"
+        "    signal.pthread_kill(threading.get_ident(), signal.SIGTERM)\n"
+        "    time.sleep(600)\n"
+        "threading.Thread(target=other, daemon=True).start()\n"
+        f"{waits}\n"
+    )
+    assert finished(process(cwd=tmp_path, code=code), 15)[0] == 7
+
+
 def test_a_second_signal_ends_run_at_once(bounced: Bounced) -> None:
     # a job that never looks at the clock: only the second signal gets past it
     code = (
