@@ -83,6 +83,21 @@ def seconds(pattern: re.Pattern[str] | re.Pattern[bytes], text: str) -> float:
     return best
 
 
+def grows_faster(pattern: re.Pattern[str] | re.Pattern[bytes], text: str) -> float | None:
+    """The time for twice the text, where it is over three times that for the text, else None.
+
+    What looks so is measured again and the best time of each taken: a busy machine adds time, and
+    a pattern that goes back and forth takes four times as long however often it is measured.
+    """
+    once = twice = 1e9
+    for _ in range(5):
+        twice = min(twice, seconds(pattern, text + text))
+        once = min(once, seconds(pattern, text)) if twice > FLOOR_SECONDS else once
+        if twice <= max(FLOOR_SECONDS, 3 * once):
+            return None
+    return twice
+
+
 @pytest.mark.parametrize(("name", "pattern"), ALL, ids=[name for name, _ in ALL])
 def test_a_pattern_takes_twice_the_time_for_twice_the_text(
     name: str, pattern: re.Pattern[str] | re.Pattern[bytes]
@@ -90,8 +105,7 @@ def test_a_pattern_takes_twice_the_time_for_twice_the_text(
     slow = {}
     for piece in HOSTILE:
         text = (piece * LENGTH)[:LENGTH]
-        twice = seconds(pattern, text + text)
-        if twice > FLOOR_SECONDS and twice > 3 * seconds(pattern, text):
+        if (twice := grows_faster(pattern, text)) is not None:
             slow[piece] = twice
     assert slow == {}, name
 
@@ -112,9 +126,7 @@ def test_a_pattern_for_short_texts_is_quick_on_the_longest_it_meets(name: str) -
 
 
 def test_a_quadratic_pattern_would_be_found() -> None:
-    quadratic = re.compile(r"\s+$")
-    text, twice = " " * 3_000 + "x", " " * 6_000 + "x"
-    assert seconds(quadratic, twice) > 3 * seconds(quadratic, text)
+    assert grows_faster(re.compile(r"\s+x"), " " * 3_000) is not None
 
 
 def test_there_are_patterns_to_try() -> None:
