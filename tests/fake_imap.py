@@ -12,7 +12,7 @@ import re
 import socket
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
@@ -66,6 +66,7 @@ class FakeServer:
         self.subscribed: set[str] = set()
         self.commands: list[bytes] = []
         self.over = threading.Event()
+        self.turn = threading.RLock()  # a command is done whole before another touches the boxes
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._listener.settimeout(0.05)
         self._threads: list[threading.Thread] = []
@@ -192,7 +193,8 @@ class Session:
         method = getattr(self, "do_" + name.lower().replace(" ", "_"), None)
         if method is None:
             return b"BAD what is " + verb
-        return bytes(method(rest))
+        with self.server.turn if name.startswith("UID") else nullcontext():
+            return bytes(method(rest))
 
     # -- ordinary answers, one method for each command
 

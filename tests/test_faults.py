@@ -215,9 +215,10 @@ def test_what_another_client_takes_away_is_not_guessed_at(
         server.boxes["Elsewhere"] = elsewhere
 
         def take() -> None:
-            if server.boxes["INBOX"]:
-                uid = max(server.boxes["INBOX"])
-                elsewhere[1] = server.boxes["INBOX"].pop(uid)
+            with server.turn:
+                if server.boxes["INBOX"]:
+                    uid = max(server.boxes["INBOX"])
+                    elsewhere[1] = server.boxes["INBOX"].pop(uid)
 
         with Bell(take) as bell:
             plan = f"{step}:{visit}:take"
