@@ -18,7 +18,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final, cast
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 Hit = tuple[int, int, int]
 
@@ -177,24 +177,24 @@ class Alternatives:
         found = (at for at, number in sorted(likely) if self._pattern(number).match(text, at))
         return (at for at, _ in groupby(found))
 
-    def asked(self, text: str) -> Callable[[int], bool]:
-        """A question: whether the alternative of that place in the list matches in the text."""
+    def standing(self, text: str) -> Iterator[int]:
+        """The places in the list of those alternatives that match in the text, lowest first."""
         low = _lowered(text)
+        hits = self._automaton.find(low) if low is not None else []
+        sought, places = self._likely(hits)
         if low is None:
-            return lambda number: self._pattern(number).search(text) is not None
-        sought, places = self._likely(self._automaton.find(low))
+            sought.update(range(len(self._entries)))
         starts: dict[int, list[int]] = {number: [] for number in sought}
         for start, number in places:
             if start >= 0:
                 starts.setdefault(number, []).append(start)
-
-        def matches(number: int) -> bool:
+        for number in sorted(starts):
             pattern = self._pattern(number)
             if number in sought:
-                return pattern.search(text) is not None
-            return any(pattern.match(text, start) for start in starts[number])
-
-        return lambda number: number in starts and matches(number)
+                if pattern.search(text):
+                    yield number
+            elif any(pattern.match(text, start) for start in starts[number]):
+                yield number
 
     def _likely(self, hits: Sequence[Hit]) -> tuple[set[int], set[tuple[int, int]]]:
         """Alternatives to search for, and places (begin, alternative) where one can match."""

@@ -248,8 +248,10 @@ _LIKE_BOUNDARY = re.compile(rb"\n--[^\s-][^\n]{0,199}\ncontent-", re.IGNORECASE)
 def _normalised(raw: bytes) -> bytes:
     """LF line ends, whatever they were; no byte-order mark, mbox line or blank lines in front."""
     if b"\r" in raw:
-        # some gateways end a line twice over
-        raw = raw.replace(b"\r\r\n", b"\n").replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        plain = raw.replace(b"\r\n", b"\n")
+        if b"\r" in plain:  # some gateways end a line twice over
+            plain = raw.replace(b"\r\r\n", b"\n").replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        raw = plain
     raw = raw.removeprefix(b"\xef\xbb\xbf")
     if raw[:1].isspace():
         raw = raw.lstrip()
@@ -293,7 +295,7 @@ def _plausible(data: bytes) -> bool:
     return _KNOWN_FIELD.search(data, 0, end) is not None
 
 
-_FIELDS = re.compile(r"^([!-9;-~]{1,100})[ \t]*:[ \t]*([^\n]*(?:\n[ \t][^\n]*)*)", re.MULTILINE)
+_FIELDS = re.compile(r"^([!-9;-~]{1,100}+)[ \t]*+:[ \t]*+(.*+(?:\n[ \t].*+)*+)", re.MULTILINE)
 
 
 def _headers(block: bytes) -> Headers:
@@ -319,13 +321,9 @@ def _header_problems(block: bytes, headers: Headers) -> list[str]:
     problems = []
     if len(block) > MAX_HEADER_BLOCK or len(headers) >= MAX_HEADERS:
         problems.append("headers over the limit")
-    if block.lower().count(b"content-type") > 1 and _several(headers):
+    if [name for name, _ in headers].count("content-type") > 1:
         problems.append("ambiguous: several Content-Type headers")
     return problems
-
-
-def _several(headers: Headers) -> bool:
-    return [name for name, _ in headers].count("content-type") > 1
 
 
 _COMMENT = re.compile(r"\([^()]{0,200}\)")

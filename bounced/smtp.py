@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import re
 import unicodedata
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from bounced.automaton import Alternatives, later
@@ -89,9 +90,11 @@ def find_status(text: str) -> EnhancedStatus | None:
 def find_command(text: str) -> str | None:
     """The SMTP command that a reply answered, where the notice says so, as its verb (`RCPT`)."""
     low = text.lower()
-    told = any(words in low for words in _TELL_COMMANDS)
-    found = _COMMAND.search(text) if told else None
-    return (_COMMANDS[found[1].lower()] or None) if found else None
+    for words in _TELL_COMMANDS:
+        if words in low:
+            found = _COMMAND.search(text)
+            return (_COMMANDS[found[1].lower()] or None) if found else None
+    return None
 
 
 def find_code(text: str) -> tuple[int, int] | None:
@@ -205,7 +208,13 @@ def first_address(text: str) -> str:
 
 def is_address(text: str) -> bool:
     """Whether a text is one mailbox, `local@domain`, and nothing else."""
-    return len(text) <= 320 and _PLAIN.fullmatch(text) is not None
+    return len(text) <= 320 and _is_mailbox(text)
+
+
+# a report names each of its addresses several times
+@lru_cache(1_024)
+def _is_mailbox(text: str) -> bool:
+    return _PLAIN.fullmatch(text) is not None
 
 
 _DOTS = re.compile(r"[\s.]{1,400}\Z")

@@ -128,6 +128,8 @@ def _guess(sample: bytes, declared: str) -> str:
         return "utf-8"
     if (cyrillic := _cyrillic(sample)) is not None:
         return cyrillic
+    if len(sample.translate(None, _ASCII)) < _FEWEST:
+        return _WESTERN if declared == "utf-8" else declared
     shares = {codec: _share(sample.decode(codec, "replace"), codec) for codec in _FREQUENT}
     best = max(shares, key=lambda codec: shares[codec])
     if shares[best] > 0.1:
@@ -154,13 +156,15 @@ def _cyrillic(sample: bytes) -> str | None:
 
 
 _ASCII: Final = bytes(range(128))
+# characters that are not ASCII, and bytes that make them, from which nothing is concluded
+_FEWEST: Final = 4
 _ASCII_LETTERS = re.compile("[\x00-\x7f]+")
 
 
 def _share(text: str, codec: str) -> float:
     """How much of what is not ASCII are characters that the codec's language often uses."""
     foreign = _ASCII_LETTERS.sub("", text)
-    if len(foreign) < 4:
+    if len(foreign) < _FEWEST:
         return 0.0
     wrong = foreign.count("\ufffd")
     return (sum(map(_FREQUENT[codec].__contains__, foreign)) - 2 * wrong) / len(foreign)
@@ -263,7 +267,8 @@ def _word(match: re.Match[str]) -> bytes:
     return _base64(raw) if match[2] in "bB" else binascii.a2b_qp(raw, header=True)
 
 
-_HIDDEN = ("script", "style", "head", "title", "!--")
+# `<head>` is hidden, `<header>` is not
+_HIDDEN = re.compile(r"<(!--|(?:script|style|head|title)(?![^\W_]))")
 _BREAK = re.compile(
     r"<(?:br|/p|/div|/tr|/li|/h[1-6]|/table|p|hr|/t[dh]|/d[dt]|/pre)\b[^<>]{0,500}>", re.IGNORECASE
 )
@@ -290,24 +295,15 @@ def _without_hidden(markup: str) -> str:
     kept: list[str] = []
     unclosed: set[str] = set()
     at = 0
-    while (opens := low.find("<", at)) >= 0:
-        name = next((n for n in _HIDDEN if _begins(low, opens + 1, n)), None)
-        closing = "-->" if name == "!--" else f"</{name}"
-        if name is None or name in unclosed:
-            kept.append(markup[at : opens + 1])
-            at = opens + 1
-            continue
-        ends = low.find(closing, opens)
+    while found := _HIDDEN.search(low, at):
+        opens, name = found.start(), found[1]
+        ends = -1 if name in unclosed else low.find("-->" if name == "!--" else f"</{name}", opens)
         if ends < 0:
             unclosed.add(name)
+            kept.append(markup[at : opens + 1])
+            at = opens + 1
             continue
         kept.append(markup[at:opens])
         at = ends + 3 if name == "!--" else max(low.find(">", ends), ends) + 1
     kept.append(markup[at:])
     return "".join(kept)
-
-
-def _begins(low: str, at: int, name: str) -> bool:
-    """`<head>` is hidden, `<header>` is not."""
-    after = low[at + len(name) : at + len(name) + 1]
-    return low.startswith(name, at) and (name == "!--" or not after.isalnum())

@@ -30,13 +30,18 @@ class Format:
 
 def recognise(message: Message, notice: str) -> Format | None:
     """The first dialect that fits, or None."""
-    says = _beginnings().asked(notice[:20_000])
-    for number, form in enumerate(formats()):
-        if (form.begins is None or says(number)) and all(
-            form.name in _known(header, message.header(header)) for header, _ in form.when
-        ):
-            return form
-    return None
+    forms, (beginnings, begun, others) = formats(), _evidence()
+    told = (begun[place] for place in beginnings.standing(notice[:20_000]))
+    first = next((number for number in told if _signed(forms[number], message)), len(forms))
+    for number in others:
+        if number < first and _signed(forms[number], message):
+            return forms[number]
+    return forms[first] if first < len(forms) else None
+
+
+def _signed(form: Format, message: Message) -> bool:
+    """Whether the headers are the dialect's."""
+    return all(form.name in _known(header, message.header(header)) for header, _ in form.when)
 
 
 def _known(header: str, value: str) -> frozenset[str]:
@@ -56,12 +61,13 @@ def _known_by(header: str, value: str) -> frozenset[str]:
 
 
 @cache
-def _beginnings() -> Alternatives:
-    """What notices of each dialect begin with, to be looked for at once."""
-    nothing = r"\b\B"  # a dialect known by its headers has no words of its own
-    return Alternatives(
-        [form.begins.whole.pattern if form.begins else nothing for form in formats()]
-    )
+def _evidence() -> tuple[Alternatives, tuple[int, ...], tuple[int, ...]]:
+    """What notices begin with, to be looked for at once, the places of these dialects in the
+    book, and the places of those that have no words of their own.
+    """
+    begun = {number: form.begins for number, form in enumerate(formats()) if form.begins}
+    others = tuple(number for number in range(len(formats())) if number not in begun)
+    return Alternatives([one.whole.pattern for one in begun.values()]), tuple(begun), others
 
 
 @cache

@@ -94,7 +94,10 @@ _KEPT: Final = frozenset({"message-id", "subject", "list-id", "from", "to"})
 
 
 def returned_of(fields: Headers) -> Returned:
-    first = {name: value for name, value in reversed(fields) if name in _KEPT and value.strip()}
+    first: dict[str, str] = {}
+    for name, told in fields:
+        if name in _KEPT and name not in first and told.strip():
+            first[name] = told
 
     def value(name: str) -> str | None:
         return decode_words(first[name]).strip()[:998] if name in first else None

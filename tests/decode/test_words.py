@@ -196,7 +196,7 @@ def test_alternatives_find_what_their_one_pattern_finds(pieces: list[str]) -> No
     standing = {
         n for n, kind in enumerate(kinds) if re.search(kind, text, re.IGNORECASE | re.MULTILINE)
     }
-    assert standing == {*filter(sought.asked(text), range(len(kinds)))}
+    assert [*sought.standing(text)] == sorted(standing)
 
 
 def test_what_a_list_needs_is_known_for_nearly_all_that_it_holds() -> None:
