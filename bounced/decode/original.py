@@ -90,7 +90,7 @@ _FIRST_FIELD = re.compile(
 )
 
 
-_KEPT: Final = frozenset({"message-id", "subject", "list-id", "from", "to"})
+_KEPT: Final = frozenset({"message-id", "subject", "list-id", "x-bounced-list", "from", "to"})
 
 
 def returned_of(fields: Headers) -> Returned:

@@ -70,3 +70,9 @@ def test_the_last_server_tells_for_whom_it_took_the_mail() -> None:
         "a@example.com"
     ]
     assert received_for((("received", "from x by y for nobody; Mon"),)) == []
+
+
+def test_the_list_is_the_one_of_list_id_or_else_of_our_own_header() -> None:
+    ours = ("x-bounced-list", "news")
+    assert returned_of((ours,)).list_id == "news"
+    assert returned_of((ours, ("list-id", "<other.example.org>"))).list_id == "<other.example.org>"
