@@ -26,7 +26,7 @@ from bounced.text import safe
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from bounced.ledger import Hearsay
+    from bounced.ledger import Hearsay, Ledger, Source
 
 # The mark of a line that held nothing but an address.
 PLAIN: Final = "\0plain"
@@ -57,7 +57,20 @@ def import_file(
         with context.ensure_object(Settings).ledger(create=True) as ledger:
             by = Source(source, services()[source].title)
             told = adopt(ledger, by, listing.rows(), owner=owner(), at=now, by=operator())
+            if told is not None and told.known:
+                _say_what_is_undone(ledger, by)
     _tell(context, listing, told)
+
+
+def _say_what_is_undone(ledger: Ledger, source: Source) -> None:
+    """A line that an undone import brought is known, so that importing it again does nothing."""
+    for decision in ledger.decisions(1_000):
+        undone = decision.what == "import" and decision.undone_at is not None
+        if undone and decision.subject.endswith(f"from {source.title}"):
+            say(
+                f"{decision.subject} are known and without effect: their import was undone. "
+                f"To put it into force again type: bounced redo {decision.id}"
+            )
 
 
 def _tell(context: click.Context, listing: Listing, told: Any) -> None:

@@ -46,3 +46,20 @@ def test_a_decision_that_is_not_there_is_a_usage_error(bounced: Bounced) -> None
     result = bounced("undo", "3")
     assert result.exit_code == 2
     assert "There is no decision 3. Nothing was changed." in result.stderr
+
+
+def test_an_undone_import_that_is_imported_again_says_how_to_put_it_into_force(
+    bounced: Bounced,
+) -> None:
+    (bounced.folder / "config.toml").write_text("")
+    (bounced.folder / "theirs.txt").write_text("ann@example.com\n")
+    again = ("suppressed", "import", "theirs.txt", "--from", "txt")
+    assert "1 new" in bounced(*again).stdout
+    bounced("undo", "1")
+    told = bounced(*again)
+    assert "0 new" in told.stdout
+    command = re.search(r"type: bounced (redo \d+)", told.stderr)
+    assert command is not None
+    bounced(*command[1].split())
+    assert bounced("suppressed").output == "ann@example.com\n"
+    assert "undone" not in bounced(*again).stderr
