@@ -13,7 +13,7 @@ from functools import lru_cache
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sqlalchemy import ARRAY, Float, any_, bindparam, func, select
+from sqlalchemy import ARRAY, Float, any_, bindparam, func, literal, select, union_all
 from sqlalchemy.types import String
 
 from bounced.ledger.tables import UtcDateTime
@@ -21,7 +21,7 @@ from bounced.ledger.tables import UtcDateTime
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from sqlalchemy import Column, ColumnElement, Connection, Dialect, Table
+    from sqlalchemy import Column, ColumnElement, Connection, Dialect, FromClause, Table
 
     T = TypeVar("T")
 
@@ -36,6 +36,18 @@ def among(connection: Connection, column: Column[T], values: Iterable[T]) -> Col
         return column.in_(wanted)  # its driver puts parameters into the text, one or many
     each = func.json_each(bindparam(None, json.dumps(wanted), type_=String))
     return column.in_(select(each.table_valued("value").c.value))
+
+
+def each(connection: Connection, column: Column[T], values: Iterable[T]) -> FromClause:
+    """Many values of a column's kind as rows, the column of which is `value`."""
+    wanted = list(values)
+    if connection.dialect.name == "postgresql":
+        kind: ARRAY[Any] = ARRAY(column.type)
+        rows = func.unnest(bindparam(None, wanted, type_=kind))
+        return rows.table_valued("value").render_derived()
+    if connection.dialect.name == "mariadb":
+        return union_all(*(select(literal(one).label("value")) for one in wanted)).subquery()
+    return func.json_each(bindparam(None, json.dumps(wanted), type_=String)).table_valued("value")
 
 
 def new_ids(connection: Connection, table: Table, count: int) -> Sequence[int]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, delete, func, or_, select
+from sqlalchemy import and_, delete, func, literal, or_, select
 
 from bounced.domains import ALIVE_KINDS, ALIVE_REASONS, SIGNS, Ruling, Sign, by_its_own_host, ruling
 from bounced.ledger import bulk
@@ -24,10 +25,9 @@ from bounced.trust import ENOUGH
 from bounced.typos import meant
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-    from datetime import datetime
+    from collections.abc import Collection, Iterable, Mapping
 
-    from sqlalchemy import ColumnElement, Connection
+    from sqlalchemy import ColumnElement, Connection, FromClause, Select
 
     from bounced.ledger.standings import Waiting
     from bounced.policy import Policy
@@ -62,47 +62,56 @@ def _kept(row: Any) -> Ruling:
 
 
 def made_again(
-    connection: Connection, policy: Policy, domain: str, waiting: Waiting
-) -> Ruling | None:
-    """What follows for a domain from the events that count, now."""
-    since = max(
-        (
-            at
-            for at in (_alive_at(connection, policy, domain), _released_at(connection, domain))
-            if at
-        ),
-        default=None,
-    )
-    query = select(
-        event.c.id, event.c.occurred_at, judgement.c.reason, judgement.c.rule,
-        event.c.remote_mta, event.c.provider, judgement.c.outcome, judgement.c.fault,
-        judgement.c.confidence,
-    ).select_from(_MEMBERS)  # fmt: skip
-    query = query.where(_counts(policy, domain), judgement.c.reason.in_([*map(str, SIGNS)]))
-    if since is not None:
-        query = query.where(event.c.occurred_at > since)
-    signs = []
-    for number, at, reason, rule, host, provider, outcome, fault, sure in connection.execute(query):
+    connection: Connection, policy: Policy, domains: Collection[str], waiting: Waiting
+) -> dict[str, Ruling | None]:
+    """What follows for each domain from the events that count, now."""
+    signs: dict[str, list[Sign]] = {domain: [] for domain in domains}
+    released = _released_at(connection, domains)
+    for domain, number, at, reason, *words in connection.execute(
+        _signs(connection, policy, domains)
+    ):
+        rule, host, provider, outcome, fault, sure = words
+        if domain in released and at <= released[domain]:
+            continue
         hard = outcome == "hard" and fault not in _BLAMELESS
         if reason == Reason.RELAY_DENIED.value:
             speaks = by_its_own_host(host, domain)
         else:
             speaks = hard and waiting.at(at, domain, provider) is None
         if speaks:
-            signs.append(Sign(number, at, Reason(reason), rule, sure))
-    return ruling(signs, policy)
+            signs[domain].append(Sign(number, at, Reason(reason), rule, sure))
+    return {domain: ruling(said, policy) for domain, said in signs.items()}
 
 
-def _counts(policy: Policy, domain: str) -> ColumnElement[bool]:
+def _signs(
+    connection: Connection, policy: Policy, domains: Collection[str]
+) -> Select[tuple[Any, ...]]:
+    """What was said of domains as such since the last sign of life of each."""
+    asked = bulk.each(connection, event.c.domain, domains)
+    alive = _alive(policy).where(event.c.domain == asked.c.value).correlate(asked)
+    told = event.alias("told")
+    members = asked.join(told, told.c.domain == asked.c.value)
+    members = members.join(judgement, judgement.c.event_id == told.c.id)
+    members = members.join(run, run.c.id == told.c.run_id)
+    since = func.coalesce(alive.scalar_subquery(), literal(datetime.min.replace(tzinfo=UTC)))
+    query = select(
+        told.c.domain, told.c.id, told.c.occurred_at, judgement.c.reason, judgement.c.rule,
+        told.c.remote_mta, told.c.provider, judgement.c.outcome, judgement.c.fault,
+        judgement.c.confidence,
+    ).select_from(members)  # fmt: skip
+    query = query.where(told.c.occurred_at > since, judgement.c.reason.in_([*map(str, SIGNS)]))
+    return query.where(_counts(policy, told))
+
+
+def _counts(policy: Policy, told: FromClause) -> ColumnElement[bool]:
     trusted = [one.value for one in ENOUGH[policy.trust]]
     return and_(
-        event.c.domain == domain,
         run.c.state.not_in(("held", "discarded")),
-        or_(event.c.trust.is_(None), event.c.trust.in_(trusted)),
+        or_(told.c.trust.is_(None), told.c.trust.in_(trusted)),
     )
 
 
-def _alive_at(connection: Connection, policy: Policy, domain: str) -> datetime | None:
+def _alive(policy: Policy) -> Select[tuple[datetime]]:
     """The last sign of life; of a living domain it is found at once, from the newest event back."""
     answered = and_(
         event.c.kind == Kind.BOUNCE.value,
@@ -110,19 +119,20 @@ def _alive_at(connection: Connection, policy: Policy, domain: str) -> datetime |
         judgement.c.reason.in_([*map(str, ALIVE_REASONS)]),
     )
     alive = or_(event.c.kind.in_([*map(str, ALIVE_KINDS)]), answered)
-    query = select(event.c.occurred_at).select_from(_MEMBERS).where(_counts(policy, domain), alive)
-    newest = query.order_by(event.c.occurred_at.desc()).limit(1)
-    return connection.execute(newest).scalar()
+    query = select(event.c.occurred_at).select_from(_MEMBERS).where(_counts(policy, event), alive)
+    return query.order_by(event.c.occurred_at.desc()).limit(1)
 
 
-def _released_at(connection: Connection, domain: str) -> datetime | None:
-    """When an operator last let the whole domain be mailed again."""
+def _released_at(connection: Connection, domains: Iterable[str]) -> dict[str, datetime]:
+    """When an operator last let whole domains be mailed again, of those where one did."""
+    these = bulk.among(connection, release.c.address, (f"@{domain}" for domain in domains))
     query = (
-        select(func.max(release.c.at))
+        select(release.c.address, func.max(release.c.at))
         .outerjoin(decision, decision.c.id == release.c.decision_id)
-        .where(release.c.address == f"@{domain}", decision.c.undone_at.is_(None))
+        .where(these, decision.c.undone_at.is_(None))
+        .group_by(release.c.address)
     )
-    return connection.execute(query).scalar()
+    return {address[1:]: at for address, at in connection.execute(query)}
 
 
 def keep(connection: Connection, changed: Mapping[str, Ruling | None], version: str) -> None:
@@ -152,7 +162,8 @@ def typos(connection: Connection, policy: Policy) -> list[TypoRow]:
     found = []
     for domain in sorted(connection.execute(domains).scalars()):
         other = meant(domain)
-        if other is not None and _alive_at(connection, policy, domain) is None:
+        alive = _alive(policy).where(event.c.domain == domain)
+        if other is not None and connection.execute(alive).first() is None:
             found.append(TypoRow(domain, other, len(everyone_at(connection, domain))))
     return found
 

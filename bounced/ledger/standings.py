@@ -350,24 +350,32 @@ def settle(
     return began, ended
 
 
-def write(
+def write(  # noqa: PLR0913, PLR0917 - of whom, and what is known of them already
     connection: Connection,
     judge: Judge,
     occasion: Occasion,
     histories: Mapping[str, History],
     found: Mapping[str, Standing] | None = None,
+    ruled: Mapping[str, Ruling | None] | None = None,
 ) -> tuple[int, int]:
-    """The same for histories that are loaded already, and standings `found` already."""
+    """The same for histories that are loaded already; `found` and `ruled` where they are known.
+
+    `found` are the standings before `ruled`, the rulings that are others than those kept.
+    """
     rows, changes = [], []
     began = ended = 0
-    ruled = changed_rulings(connection, judge, histories)
+    known = dict(found or {})
+    if ruled is None:
+        ruled = changed_rulings(connection, judge, histories)
     if ruled:
         _rule(connection, judge, occasion, ruled)
         histories = dict(histories)
         put_rulings(connection, histories, tuple(histories))
-        found = None
+        for whose in histories:
+            if whose.rpartition("@")[2] in ruled:
+                known.pop(whose, None)
     for whose, history in histories.items():
-        now = found[whose] if found else judge.conclude(whose, history, counted, occasion.at)
+        now = known.get(whose) or judge.conclude(whose, history, counted, occasion.at)
         rows.append(_row(whose, now, history, judge.version))
         before = history.suppressed(occasion.at)
         began += now.suppressed and not before
@@ -396,14 +404,10 @@ def changed_rulings(
         signs = any(entry.event.reason in SIGNS for entry in history.entries)
         if signs or history.ruling is not None:
             before[whose.rpartition("@")[2]] = history.ruling
-    waiting = Waiting(connection) if before else None
-    found: dict[str, Ruling | None] = {}
-    for domain, kept in before.items():
-        assert waiting is not None  # noqa: S101 - there is something to ask
-        now = rulings.made_again(connection, judge.policy, domain, waiting)
-        if now != kept:
-            found[domain] = now
-    return found
+    if not before:
+        return {}
+    now = rulings.made_again(connection, judge.policy, before, Waiting(connection))
+    return {domain: ruling for domain, ruling in now.items() if ruling != before[domain]}
 
 
 def _rule(
@@ -625,7 +629,11 @@ def _newly(  # noqa: PLR0913, PLR0917 - whom, with what and without it
     if judge.lists.apart:
         now = judge.suppressing(whose, history, with_this, at)
         return bool(now - judge.suppressing(whose, history, others, at))
-    return found.suppressed and not judge.conclude(whose, history, others, at).suppressed
+    if not found.suppressed:
+        return False
+    if history.ruling is None and not any(map(others, history.entries)):
+        return True  # there was nothing before
+    return not judge.conclude(whose, history, others, at).suppressed
 
 
 def note_ruled(
@@ -634,13 +642,14 @@ def note_ruled(
     histories: Mapping[str, History],
     run_id: int,
     at: datetime,
-) -> int:
-    """Whom new rulings on domains would newly suppress; how many they are.
+) -> dict[str, Ruling | None]:
+    """Note whom new rulings on domains would newly suppress; those that are others than before.
 
     Rulings rest on a run's events like standings, so that the brake has to count their work.
     """
     newly: dict[str, None] = {}
-    for domain, ruling in changed_rulings(connection, judge, histories).items():
+    ruled = changed_rulings(connection, judge, histories)
+    for domain, ruling in ruled.items():
         if ruling is not None:
             for some in chunks(rulings.everyone_at(connection, domain)):
                 there = load(connection, some)
@@ -651,7 +660,7 @@ def note_ruled(
         connection.execute(delete(newly_suppressed).where(mine, again))
         rows = [{"run_id": run_id, "address": whose} for whose in some]
         bulk.put(connection, newly_suppressed, rows)
-    return len(newly)
+    return ruled
 
 
 def waiting_of(connection: Connection, run_id: int) -> int:

@@ -388,9 +388,15 @@ class Visits:
             standings.settle(connection, self.judge, occasion, everyone)
             self._tell(connection, NoticeKind.HELD, visit, at, run=visit.run_id, addresses=newly)
             return 0, 0, newly
-        for them, found in zip(loaded, with_this, strict=True):
-            counts = found if state not in standings.LEFT_OUT else None
-            more = standings.write(connection, self.judge, occasion, them, counts)
+        if state in standings.LEFT_OUT:
+            with_this = [{} for _ in loaded]
+        settled = False
+        for them, found, rulings in zip(loaded, with_this, ruled, strict=True):
+            if settled:  # a whole domain, and perhaps these with it
+                more = standings.settle(connection, self.judge, occasion, them)
+            else:
+                more = standings.write(connection, self.judge, occasion, them, found, rulings)
+            settled = settled or bool(rulings)
             began, ended = began + more[0], ended + more[1]
         return began, ended, newly if state == "held" else 0
 

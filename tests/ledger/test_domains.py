@@ -182,6 +182,32 @@ def test_two_reports_in_one_run_count_alike(ledger: Ledger) -> None:
     assert on_the_list(ledger, on=4) == [ANN, BOB, CARL]
 
 
+def test_domains_of_one_batch_have_each_their_own_fate(ledger: Ledger) -> None:
+    synced(ledger, [reading(1, unknown(ANN)), reading(2, unknown("eve@freed.example"))])
+    synced(ledger, [reading(3, unknown("fay@freed.example"), at=day(3))])
+    ledger.release_domain("freed.example", by="tess", note="is back", at=day(4))
+    fates = [
+        unknown(BOB),  # the second report
+        unknown("gus@freed.example"),  # the first since it was released
+        bounce("hal@lives.example"),
+        unknown("ian@lives.example"),
+        said("jan@nomail.example", Reason.NULL_MX),
+        unknown("kim@once.example"),
+    ]
+    synced(ledger, [reading(9 + n, one, at=day(6)) for n, one in enumerate(fates)])
+    assert list(ledger.domains()) == ["closed.example", "nomail.example"]
+
+
+def test_a_domain_given_up_by_a_huge_batch_is_told_of_once_for_each(url: str) -> None:
+    everyone = [f"p{n}@closed.example" for n in range(1200)]
+    fates = [unknown(who) for who in everyone]
+    with opened(url, brake=Brake(floor=len(everyone))) as ledger:
+        told = synced(ledger, [reading(1, *fates[:600]), reading(2, *fates[600:], at=day(3))])
+        assert told.suppressed == len(everyone)
+        for who in (everyone[0], everyone[-1]):
+            assert [change.to_suppressed for change in ledger.explain(who).transitions] == [True]
+
+
 @pytest.mark.parametrize("who", [ANN, BOB])
 def test_somebody_whose_report_gave_a_domain_up_can_be_forgotten(url: str, who: str) -> None:
     with opened(url, pepper=lambda: b"a pepper of more than sixteen bytes") as ledger:
