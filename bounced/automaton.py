@@ -15,7 +15,7 @@ import importlib
 import re
 from functools import cache, cached_property, lru_cache
 from itertools import groupby
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -97,8 +97,21 @@ def _places(needle: str, text: str) -> Iterable[int]:
 
 _FLAGS: Final = re.IGNORECASE | re.MULTILINE
 
-# Letters, and how far before them the least and at most what needs them begins.
-_Needed = tuple[str, int, int]
+
+class Needed(NamedTuple):
+    """Letters (lower case), and how far before them what needs them begins: at the least, at most.
+
+    Where `in_line`, it begins where their line does.
+    """
+
+    letters: str
+    least: int
+    most: int
+    in_line: bool = False
+
+
+# Instead of distances: where the line begins.
+_LINE: Final = (-1,)
 # Beginnings farther away are searched for, not tried one by one.
 _FARTHEST: Final = 8
 # Subjects and lines of boilerplate are asked about more than once, and come with every mail.
@@ -121,18 +134,26 @@ class Alternatives:
         self._entries: Final = tuple(entries)
         self._anchored: Final = begins.startswith("^")
         self._compiled: Final[dict[int, re.Pattern[str]]] = {}
-        needing: dict[str, list[tuple[int, int, int]]] = {}
+        needing: dict[str, list[tuple[int, tuple[int, ...]]]] = {}
         self._always: Final[list[int]] = []
         for number, entry in enumerate(entries):
             needed = _needed(entry if self._anchored else f"{begins}(?:{entry})")
             if not needed:
                 self._always.append(number)
-            for letters, least, most in needed:
-                needing.setdefault(letters, []).append((number, least, most))
+            for one in needed:
+                needing.setdefault(one.letters, []).append((number, self._backwards(one)))
+        # of each needle the alternatives that need it, and how far back these can begin
         self._needing: Final = tuple(needing.values())
         self._automaton: Final = Automaton(needing)
         self._remembered: Final = lru_cache(_REMEMBERED)(self._search)
         self.match: Final = lru_cache(_REMEMBERED)(self._match)
+
+    def _backwards(self, needed: Needed) -> tuple[int, ...]:
+        """How far before its letters an alternative can begin: `_LINE`, or nothing for anywhere."""
+        if self._anchored or needed.in_line:
+            return _LINE
+        near = needed.most <= _FARTHEST
+        return tuple(range(needed.least, needed.most + 1)) if near else ()
 
     @cached_property
     def whole(self) -> re.Pattern[str]:
@@ -147,10 +168,8 @@ class Alternatives:
         low = _lowered(text)
         if low is None:
             return self.whole.search(text)
-        hits = self._automaton.find(low)
-        if not hits and not self._always:
-            return None
-        return self._first(text, hits)
+        sought, places = self._likely(low)
+        return self._first(text, sought, places) if sought or places else None
 
     def before(self, text: str) -> str:
         """The text up to the first match; all of it where there is none."""
@@ -169,25 +188,19 @@ class Alternatives:
         low = _lowered(text)
         if low is None or self._always:
             return (found.start() for found in self.whole.finditer(text))
-        likely = {
-            (text.rfind("\n", 0, begin) + 1, number)
-            for letters, begin, _ in self._automaton.find(low)
-            for number, _, _ in self._needing[letters]
-        }
-        found = (at for at, number in sorted(likely) if self._pattern(number).match(text, at))
+        _, places = self._likely(low)
+        found = (at for at, number in sorted(places) if self._pattern(number).match(text, at))
         return (at for at, _ in groupby(found))
 
     def standing(self, text: str) -> Iterator[int]:
         """The places in the list of those alternatives that match in the text, lowest first."""
         low = _lowered(text)
-        hits = self._automaton.find(low) if low is not None else []
-        sought, places = self._likely(hits)
+        sought, places = self._likely(low or "")
         if low is None:
             sought.update(range(len(self._entries)))
         starts: dict[int, list[int]] = {number: [] for number in sought}
         for start, number in places:
-            if start >= 0:
-                starts.setdefault(number, []).append(start)
+            starts.setdefault(number, []).append(start)
         for number in sorted(starts):
             pattern = self._pattern(number)
             if number in sought:
@@ -196,28 +209,28 @@ class Alternatives:
             elif any(pattern.match(text, start) for start in starts[number]):
                 yield number
 
-    def _likely(self, hits: Sequence[Hit]) -> tuple[set[int], set[tuple[int, int]]]:
+    def _likely(self, low: str) -> tuple[set[int], set[tuple[int, int]]]:
         """Alternatives to search for, and places (begin, alternative) where one can match."""
         sought = set(self._always)
         places: set[tuple[int, int]] = set()
-        for letters, begin, _ in hits:
-            for number, least, most in self._needing[letters]:
-                if most > _FARTHEST or self._anchored:
+        for needle, begin, _ in self._automaton.find(low):
+            for number, backwards in self._needing[needle]:
+                if backwards is _LINE:
+                    places.add((low.rfind("\n", 0, begin) + 1, number))
+                elif not backwards:
                     sought.add(number)
-                elif least == most:
-                    places.add((begin - least, number))
                 else:
-                    places.update((begin - back, number) for back in range(least, most + 1))
+                    places.update([(begin - b, number) for b in backwards if b <= begin])
         return sought, places
 
-    def _first(self, text: str, hits: Sequence[Hit]) -> re.Match[str] | None:
-        sought, places = self._likely(hits)
+    def _first(
+        self, text: str, sought: set[int], places: set[tuple[int, int]]
+    ) -> re.Match[str] | None:
         if len(places) > _MOST_PLACES or len(sought) > _MOST_SOUGHT:
             return self.whole.search(text)
         tried = (
             (start, number, self._pattern(number).match(text, start))
             for start, number in sorted(places)
-            if start >= 0
         )
         best = next((one for one in tried if one[2]), None)
         for number in sought:
@@ -246,50 +259,125 @@ def _lowered(text: str) -> str | None:
 
 # --- what an expression cannot do without ---
 
+# Letters that many (bytes of UTF-8) stand where they are needed, and hardly anywhere else.
+_LONG: Final = 18
+# What a piece of an expression is spelt like is listed up to so many ways.
+_MOST_SPELLINGS: Final = 80
+_NO_ROOM: Final = ("AT", "ASSERT", "ASSERT_NOT")
+_LINE_END: Final = ord("\n")
 
-def _needed(expression: str) -> list[_Needed]:
-    """Letters (lower case) of which one at least stands in whatever the expression matches.
+
+def _needed(expression: str) -> list[Needed]:
+    """What an expression needs: of these letters some stand in whatever it matches.
 
     Empty where it can do without any. Python's own parser takes the expression apart; a Python
     that has none we know is answered with "any", and everything is looked for everywhere.
     """
     try:
         parsed = importlib.import_module("re._parser").parse(expression, _FLAGS)
-        return max(_ways(parsed, 0, 0), key=_worth, default=[])
+        return max(_ways(parsed, Needed("", 0, 0)), key=_worth, default=[])
     except (ImportError, AttributeError, TypeError, ValueError):
         return []
 
 
-def _worth(way: list[_Needed]) -> tuple[bool, int, int]:
-    near = all(most <= _FARTHEST for _, _, most in way)
-    return near, min(8, *(len(letters) for letters, _, _ in way)), -len(way)
+def _worth(way: list[Needed]) -> tuple[bool, int, int]:
+    near = all(one.in_line or one.most <= _FARTHEST for one in way)
+    return near, min(_LONG, *(len(one.letters.encode()) for one in way)), -len(way)
 
 
-def _ways(parsed: Any, least: int, most: int) -> Iterator[list[_Needed]]:
+def _ways(parsed: Any, at: Needed) -> Iterator[list[Needed]]:
     """Each way to say what a sequence of nodes needs, which begins so far behind the beginning."""
-    run, begun = "", (least, most)
+    runs: list[tuple[list[str], Needed]] = []  # what the nodes up to here may spell, from where on
+    single = False
     for node in parsed:
         kind, value = str(node[0]), node[1]
-        if kind == "LITERAL":
-            begun = begun if run else (least, most)
-            run += chr(value).lower()
-        else:
-            if run:
-                yield [(run, *begun)]
-            run = ""
-            yield from _ways_inside(kind, value, least, most)
-        width = type(parsed)(parsed.state, [node]).getwidth()
-        least, most = least + width[0], min(most + width[1], 10_000)
-    if run:
-        yield [(run, *begun)]
+        spelt = _spellings(kind, value)
+        if len(spelt) > 1:
+            yield from (_way(*one) for one in runs if all(one[0]))
+        longer = [([r + s for r in run for s in spelt], since) for run, since in runs]
+        kept = [one for one in longer if 0 < len(one[0]) <= _MOST_SPELLINGS]
+        if len(kept) < len(runs):
+            yield from (_way(*one) for one in runs if all(one[0]))
+        runs = kept
+        if not spelt:
+            yield from _ways_inside(kind, value, at)
+        elif spelt != [""] and not (runs and single and len(spelt) == 1):
+            runs.append((spelt, at))
+        single = len(spelt) == 1
+        at = _behind(parsed, node, at)
+    yield from (_way(*one) for one in runs if all(one[0]))
 
 
-def _ways_inside(kind: str, value: Any, least: int, most: int) -> Iterator[list[_Needed]]:
+def _way(spelt: list[str], since: Needed) -> list[Needed]:
+    return [since._replace(letters=letters) for letters in dict.fromkeys(spelt)]
+
+
+def _behind(parsed: Any, node: Any, at: Needed) -> Needed:
+    """The place behind a node, as seen from the beginning."""
+    kind, value = str(node[0]), node[1]
+    least, most = type(parsed)(parsed.state, [node]).getwidth()
+    begins_line = kind == "AT" and str(value) == "AT_BEGINNING" and at.most == 0
+    in_line = begins_line or (at.in_line and _stays_in_line(kind, value))
+    return Needed("", at.least + least, min(at.most + most, 10_000), in_line)
+
+
+def _ways_inside(kind: str, value: Any, at: Needed) -> Iterator[list[Needed]]:
     if kind == "SUBPATTERN":
-        yield from _ways(value[-1], least, most)
+        yield from _ways(value[-1], at)
     elif kind.endswith("_REPEAT") and value[0] > 0:
-        yield from _ways(value[2], least, most)
+        yield from _ways(value[2], at)
     elif kind == "BRANCH":
-        each = [max(_ways(one, least, most), key=_worth, default=[]) for one in value[1]]
+        each = [max(_ways(one, at), key=_worth, default=[]) for one in value[1]]
         if all(each):
             yield [needed for one in each for needed in one]
+
+
+def _spellings(kind: str, value: Any) -> list[str]:
+    """All that a node matches, in lower case; empty where that is too much to list."""
+    if kind in _NO_ROOM:
+        return [""]
+    if kind == "LITERAL":
+        return [chr(value).lower()]
+    each: list[list[str]] = [[]]
+    if kind == "SUBPATTERN":
+        each = [_sequences(value[-1])]
+    elif kind == "BRANCH":
+        each = [_sequences(one) for one in value[1]]
+    elif kind == "MAX_REPEAT" and tuple(value[:2]) == (0, 1):
+        each = [_sequences(value[2]), [""]]
+    elif kind == "IN" and all(str(name) == "LITERAL" for name, _ in value):
+        each = [[chr(what).lower() for _, what in value]]
+    return list(dict.fromkeys(s for one in each for s in one)) if all(each) else []
+
+
+def _sequences(parsed: Any) -> list[str]:
+    spelt = [""]
+    for node in parsed:
+        more = _spellings(str(node[0]), node[1])
+        spelt = [s + m for s in spelt for m in more]
+        if not 0 < len(spelt) <= _MOST_SPELLINGS:
+            return []
+    return spelt
+
+
+def _stays_in_line(kind: str, value: Any) -> bool:
+    """Whether what a node matches cannot hold the end of a line."""
+    if kind in ("LITERAL", "NOT_LITERAL"):
+        return (value == _LINE_END) is (kind == "NOT_LITERAL")
+    if kind == "IN":
+        if str(value[0][0]) == "NEGATE":
+            return any(str(name) == "LITERAL" and what == _LINE_END for name, what in value)
+        return all(_is_no_line_end(str(name), what) for name, what in value)
+    inside = [value[2]] if kind.endswith("_REPEAT") else []
+    inside = value[1] if kind == "BRANCH" else [value[-1]] if kind == "SUBPATTERN" else inside
+    within = all(_stays_in_line(str(node[0]), node[1]) for one in inside for node in one)
+    return within and (bool(inside) or kind == "ANY" or kind in _NO_ROOM)
+
+
+def _is_no_line_end(name: str, what: Any) -> bool:
+    """Whether an item of a set is something else than the end of a line."""
+    if name == "LITERAL":
+        return bool(what != _LINE_END)
+    if name == "RANGE":
+        return not what[0] <= _LINE_END <= what[1]
+    return str(what) in ("CATEGORY_DIGIT", "CATEGORY_WORD")
