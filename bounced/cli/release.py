@@ -65,8 +65,12 @@ def _foretell(ledger: Ledger, wanted: Selection, at: datetime) -> None:
     from bounced.cli.tables import counted
     from bounced.text import safe
 
-    causes = Counter((row.reason, row.rule) for row in ledger.selected(wanted, at=at))
-    number = counted(causes.total(), "address", "addresses")
+    causes: Counter[tuple[str | None, str | None]] = Counter()
+    everyone = set()  # who is suppressed on several lists is one
+    for row in ledger.selected(wanted, at=at):
+        causes[row.reason, row.rule] += 1
+        everyone.add(row.address)
+    number = counted(len(everyone), "address", "addresses")
     click.echo(f"{number} would be released. Nothing was changed.")
     for (reason, rule), count in causes.most_common():
         click.echo(f"{count:>8}  {safe(reason or 'no reason')}, by rule {safe(rule or 'none')}")
@@ -76,8 +80,8 @@ def _release_named(ledger: Ledger, addresses: Sequence[str], note: str, at: date
     from bounced.cli.failures import Exit
 
     known = [address for address in addresses if ledger.explain(address).standing is not None]
-    count = ledger.release(known, by=operator(), note=note, at=at)
-    click.echo(_said(count))
+    told = ledger.release(known, by=operator(), note=note, at=at)
+    click.echo(_said(told.addresses, told.others))
     unknown = [address for address in addresses if address not in known]
     for address in unknown:
         say(f"{address}: nothing is on record of it; is it spelt as it was mailed?")
@@ -85,9 +89,12 @@ def _release_named(ledger: Ledger, addresses: Sequence[str], note: str, at: date
         raise click.exceptions.Exit(Exit.PERSON_NEEDED)
 
 
-def _said(released: int) -> str:
+def _said(released: int, others: int = 0) -> str:
     from bounced.cli.tables import counted
 
     if released:
         return f"{counted(released, 'address', 'addresses')} may be mailed again."
+    if others:
+        whose = counted(others, "address", "addresses")
+        return f"Nobody was suppressed; what is on record of {whose} up to now stops counting."
     return "Nobody was released: what was asked for is not suppressed."

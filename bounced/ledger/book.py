@@ -31,8 +31,10 @@ from bounced.ledger import (
 from bounced.ledger.engine import Database, chunks
 from bounced.ledger.errors import LedgerError
 from bounced.ledger.incidents import Watch
+from bounced.ledger.rows import Released
 from bounced.ledger.tables import address as address_table
 from bounced.ledger.tables import mailbox, newly_suppressed, release, run, sent, subscriber
+from bounced.model import Release
 from bounced.policy import Brake, Incidents, Lists, Policy, brake_holds
 from bounced.smtp import canonical, folded
 
@@ -259,13 +261,13 @@ class Ledger:
                 "when it is through. Nothing was changed. Try again when the sync has ended"
             )
 
-    def release(self, addresses: Sequence[str], *, by: str, note: str, at: datetime) -> int:
+    def release(self, addresses: Sequence[str], *, by: str, note: str, at: datetime) -> Released:
         """Let addresses be mailed again: what was recorded up to `at` stops counting.
 
-        An address is released in every spelling on record that differs only in case. Returns how
-        many were suppressed and are not any more. Addresses not on record are passed over.
+        An address is released in every spelling on record that differs only in case. Passed over
+        are those not on record, and those of whom nothing counts since their last release.
         """
-        ended = 0
+        freed = others = 0
         occasion = standings.Occasion(at, by)
         with self._database.writing() as connection:
             for some in chunks(dict.fromkeys(folded(given) for given in addresses)):
@@ -273,8 +275,8 @@ class Ledger:
                 rows = list(connection.execute(known).scalars())
                 subject = ", ".join(addresses)
                 occasion, more = self._release(connection, rows, occasion, note, subject)
-                ended += more
-        return ended
+                freed, others = freed + more.addresses, others + more.others
+        return Released(freed, others)
 
     def release_selected(
         self, chosen: Selection, *, by: str, note: str, at: datetime
@@ -285,12 +287,10 @@ class Ledger:
         while True:
             with self._database.writing() as connection:
                 rows = selection.page(connection, chosen, at, last)
-                occasion, ended = self._release(
-                    connection, rows, occasion, note, chosen.described()
-                )
+                occasion, told = self._release(connection, rows, occasion, note, chosen.described())
             if not rows:
                 return
-            yield ended
+            yield told.addresses
             last = rows[-1]
 
     def selected(self, chosen: Selection, *, at: datetime) -> Iterator[SuppressedRow]:
@@ -304,17 +304,24 @@ class Ledger:
         occasion: standings.Occasion,
         note: str,
         subject: str,
-    ) -> tuple[standings.Occasion, int]:
-        """Release some: the occasion, with its decision, and how many suppressions ended."""
-        if not addresses:
-            return occasion, 0
+    ) -> tuple[standings.Occasion, Released]:
+        """Release some, as far as there is anything to release them from."""
+        histories, suppressed = standings.to_release(connection, addresses, occasion.at)
+        if not histories:
+            return occasion, Released()
         if occasion.decision_id is None:
             about = facts.clean(subject, facts.TEXT_LIMIT)
             occasion = decisions.note(connection, "release", occasion, subject=about, note=note)
         said = {"at": occasion.at, "by": occasion.actor, "note": note}
-        said["decision_id"] = occasion.decision_id
-        connection.execute(release.insert(), [{"address": whose, **said} for whose in addresses])
-        return occasion, standings.settle(connection, self._judge, occasion, addresses)[1]
+        row = {**said, "decision_id": occasion.decision_id}
+        connection.execute(release.insert(), [{"address": whose, **row} for whose in histories])
+        for history in histories.values():
+            history.releases.append(Release(occasion.at, occasion.actor, note))
+        standings.write(connection, self._judge, occasion, histories)
+        standings.count_again(connection, self._judge, histories, occasion.at)
+        left = standings.suppressing_rows(connection, suppressed, occasion.at)
+        freed = suppressed - {row["address"] for row in left}
+        return occasion, Released(len(freed), len(histories) - len(suppressed))
 
     def decisions(self, limit: int = 50) -> Sequence[DecisionRow]:
         """What operators decided last, newest first."""

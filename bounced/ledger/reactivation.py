@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
-from bounced.ledger.standings import Occasion
+from bounced.ledger import standings
 from bounced.ledger.tables import address, release
 from bounced.model import Status
 from bounced.smtp import folded
@@ -43,13 +43,9 @@ def reactivate(
     signature and expiry are the caller's to check.
     """
     with ledger._database.writing() as connection:  # noqa: SLF001 - a room of the same house
-        mine = address.c.folded == folded(link.address)
-        rows = connection.execute(select(address).where(mine)).mappings().all()
-        suppressed = [
-            row
-            for row in rows
-            if row["suppressed"] and (row["expires_at"] is None or row["expires_at"] > at)
-        ]
+        mine = select(address.c.address).where(address.c.folded == folded(link.address))
+        names = list(connection.execute(mine).scalars())
+        suppressed = standings.suppressing_rows(connection, names, at)
         if not suppressed:
             return Reactivated.NOT_SUPPRESSED
         if _used(connection, link):
@@ -60,8 +56,7 @@ def reactivate(
         complained = any(row["status"] == Status.COMPLAINED.value for row in suppressed)
         if complained and not complaints:
             return Reactivated.COMPLAINED
-        names = [row["address"] for row in rows]
-        occasion = Occasion(at, BY)
+        occasion = standings.Occasion(at, BY)
         ledger._release(connection, names, occasion, _note(link), link.address)  # noqa: SLF001
     return Reactivated.RELEASED
 

@@ -161,6 +161,16 @@ class DecisionRow:
 
 
 @dataclass(frozen=True, slots=True)
+class Released:
+    """What a release did: how many `addresses` it freed, and of how many `others` (not
+    suppressed as it was) it made what is on record stop counting.
+    """
+
+    addresses: int = 0
+    others: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Undone:
     """A decision taken back (or into force again): suppressions that began and ended thereby."""
 

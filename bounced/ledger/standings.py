@@ -198,6 +198,12 @@ class History:
         """Whether the row says suppressed, and that has not run out."""
         return in_force(self.row, at)
 
+    @property
+    def heard_since_release(self) -> bool:
+        """Whether anything is on record that no release has made stop counting."""
+        last = max((release.at for release in self.releases), default=None)
+        return any(last is None or entry.event.at > last for entry in self.entries)
+
 
 def in_force(row: RowMapping | None, at: datetime) -> bool:
     """Whether a row says suppressed, and that has not run out."""
@@ -478,6 +484,30 @@ def rows_on_lists(
     mine = bulk.among(connection, list_standing.c.address, addresses)
     rows = connection.execute(select(list_standing).where(mine)).mappings()
     return {(row["address"], row["list"]): row for row in rows}
+
+
+def suppressing_rows(
+    connection: Connection, addresses: Iterable[str], at: datetime
+) -> list[RowMapping]:
+    """What suppresses some addresses at a time, on all lists and on single ones, as it is kept."""
+    wanted = list(addresses)
+    mine = bulk.among(connection, address.c.address, wanted)
+    rows = list(connection.execute(select(address).where(mine, address.c.suppressed)).mappings())
+    rows += rows_on_lists(connection, wanted).values()
+    return [row for row in rows if in_force(row, at)]
+
+
+def to_release(
+    connection: Connection, addresses: Sequence[str], at: datetime
+) -> tuple[dict[str, History], set[str]]:
+    """Those of some addresses whom a release would do anything for, and who is suppressed.
+
+    To release once more where nothing was reported since the last release does nothing.
+    """
+    suppressed = {row["address"] for row in suppressing_rows(connection, addresses, at)}
+    histories = load(connection, addresses)
+    wanted = {w: h for w, h in histories.items() if w in suppressed or h.heard_since_release}
+    return wanted, suppressed & wanted.keys()
 
 
 def _write_on_lists(

@@ -224,3 +224,14 @@ def test_an_address_told_apart_by_case_only_is_found_and_shown(
 ) -> None:
     told = bounced("explain", "Gone@example.com", "--db", str(database)).output
     assert told.startswith("gone@example.com: hard-bounced, SUPPRESSED")
+
+
+def test_a_release_of_somebody_not_suppressed_says_what_it_did(
+    bounced: Bounced, database: Path
+) -> None:
+    words = ("release", "full@example.com", "--db", str(database))
+    told = "Nobody was suppressed; what is on record of 1 address up to now stops counting.\n"
+    assert bounced(*words).stdout == told
+    assert "full@example.com" in bounced("decisions", "--db", str(database)).output
+    nobody = "Nobody was released: what was asked for is not suppressed.\n"
+    assert bounced(*words).stdout == nobody, "done is done"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bounced.ledger import Hearsay, LedgerError, Selection, Source, adopt
+from bounced.ledger import Hearsay, LedgerError, Released, Selection, Source, adopt
 from bounced.policy import Brake
 from tests.servers.database import rows
 
@@ -85,6 +85,7 @@ def test_of_two_releases_the_earlier_one_still_counts_when_the_later_is_taken_ba
 ) -> None:
     synced(ledger, [reading(1, "ann@example.com")])
     ledger.release(["ann@example.com"], by="eve", note="", at=day(1))
+    synced(ledger, [reading(2, bounce("ann@example.com", "soft"), at=day(1.5))])
     ledger.release(["ann@example.com"], by="eve", note="", at=day(2))
     assert take_back(ledger, last(ledger)) == (0, 0)
     assert on_the_list(ledger, on=6) == []
@@ -206,3 +207,35 @@ def test_decisions_from_before_there_were_decisions_can_be_taken_back(url: str) 
         assert told == [("accept", "eve", ""), ("release", "eve", "n")]
         assert take_back(ledger, last(ledger)) == (0, 5)
         assert take_back(ledger, last(ledger) - 1) == (2, 0)
+
+
+def test_a_release_that_would_do_nothing_is_no_decision(ledger: Ledger) -> None:
+    synced(ledger, [reading(1, "ann@example.com"), reading(2, bounce("bob@example.com", "soft"))])
+    assert ledger.release(["ann@example.com"], by="eve", note="", at=day(1)).addresses == 1
+    for nobody in ("ann@example.com", "stranger@example.com"):
+        assert ledger.release([nobody], by="eve", note="", at=day(2)) == Released()
+    chosen = Selection(domains=("example.com",))
+    assert list(ledger.release_selected(chosen, by="eve", note="", at=day(2))) == []
+    assert len(ledger.decisions()) == 1
+    assert [one.at for one in ledger.explain("ann@example.com").releases] == [day(1)]
+
+
+def test_what_is_on_record_of_somebody_not_suppressed_can_be_made_to_count_no_more(
+    ledger: Ledger,
+) -> None:
+    synced(ledger, [reading(1, bounce("bob@example.com", "unsure"))])
+    told = ledger.release(["bob@example.com"], by="eve", note="", at=day(1))
+    assert told == Released(addresses=0, others=1)
+    synced(ledger, [reading(2, bounce("bob@example.com", "unsure"), at=day(5))])
+    assert on_the_list(ledger, on=6) == []
+
+
+def test_who_is_released_while_a_held_run_waits_is_not_suppressed_by_it(url: str) -> None:
+    with opened(url, brake=Brake(share=0, floor=3)) as ledger:
+        synced(ledger, [reading(n, name) for n, name in enumerate(NAMES)])
+        (run,) = ledger.holds()
+        told = ledger.release([NAMES[0]], by="eve", note="", at=day(1))
+        assert told == Released(addresses=0, others=1)
+        assert [one for _, one in ledger.waiting(run.run_id)] == sorted(NAMES[1:])
+        assert ledger.decide(run.run_id, accept=True, by="eve", at=day(2)) == len(NAMES) - 1
+        assert on_the_list(ledger, on=3) == sorted(NAMES[1:])

@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from bounced.ledger import Selection
+from bounced.ledger.reactivation import Reactivated, reactivate
 from bounced.model import Fault, Kind, Outcome, Reason, Report, Returned, Verdict
 from bounced.policy import Brake, Lists, Policy
+from bounced.trust import Key, make_link, read_link
 from tests.servers.database import rows
 
 from .conftest import bounce, day, on_the_list, opened, reading, synced
@@ -206,4 +209,46 @@ def test_a_sync_foretold_tells_lists_apart(ledger: Ledger) -> None:
     letters = [about("news", 1, complaint(ANN), refusal("bob@example.com"), kind=Kind.COMPLAINT)]
     foretold = ledger.rehearse("box", 7, [letters], at=day(1))
     assert ("news", True) in {(one.list, one.to_suppressed) for one in foretold.changes}
+    assert on(ledger, None) == []
+
+
+def test_whoever_one_list_alone_suppresses_is_chosen_for_a_release_like_the_rest(
+    ledger: Ledger,
+) -> None:
+    letters = [
+        about("news", 1, complaint(ANN), complaint("bob@example.net"), kind=Kind.COMPLAINT),
+        about("other", 2, complaint(ANN), kind=Kind.COMPLAINT),
+        about("news", 3, bounce("cy@example.com")),
+    ]
+    synced(ledger, letters)
+    assert len(on(ledger, None)) == 4
+    choices = {
+        Selection(domains=("example.com",)): [(ANN, "news"), (ANN, "other"), ("cy@example.com", "")],
+        Selection(reasons=("complaint",)): [(ANN, "news"), (ANN, "other"), ("bob@example.net", "news")],
+        Selection(rules=("test/complaint",), domains=("example.net",)): [("bob@example.net", "news")],
+        Selection(run_id=1, addresses=(ANN.upper(),)): [(ANN, "news"), (ANN, "other")],
+        Selection(since=day(-1), until=day(1), reasons=("user_unknown",)): [("cy@example.com", "")],
+        Selection(since=day(1)): [],
+        Selection(run_id=2): [],
+    }  # fmt: skip
+    for chosen, expected in choices.items():
+        found = [(row.address, row.list) for row in ledger.selected(chosen, at=day(2))]
+        assert found == expected, chosen
+    told = ledger.release_selected(
+        Selection(reasons=("complaint",)), by="eve", note="our slip", at=day(2)
+    )
+    assert sum(told) == 2, "people, and not suppressions"
+    assert on(ledger, None) == [("cy@example.com", "")]
+    assert ledger.undo(1, by="eve", at=day(3)).suppressed == 3
+    assert len(on(ledger, None)) == 4
+
+
+def test_a_link_brings_back_whom_one_list_alone_suppresses(ledger: Ledger) -> None:
+    refused = [about("news", n, refusal(ANN), at=n) for n in (1, 3)]
+    synced(ledger, refused)
+    assert on(ledger, None) == [(ANN, "news")]
+    key = Key("a", b"sixteen bytes or some more of them")
+    link = read_link(make_link(key, ANN, at=day(4), until=day(9)), [key])
+    assert link is not None
+    assert reactivate(ledger, link, at=day(5)) is Reactivated.RELEASED
     assert on(ledger, None) == []

@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+from bounced.ledger import Released
 from bounced.model import Reason
 from tests.servers.database import rows
 
@@ -58,9 +59,9 @@ def test_checking_answers_every_address_in_order(ledger: Ledger) -> None:
 def test_a_release_lets_an_address_be_mailed_until_it_bounces_again(ledger: Ledger) -> None:
     synced(ledger, [reading(1, "ann@example.com"), reading(2, "bob@example.com")])
     names = ["ann@Example.com", "nobody@example.com"]
-    assert ledger.release(names, by="eve", note="", at=day(1)) == 1
+    assert ledger.release(names, by="eve", note="", at=day(1)) == Released(addresses=1)
     assert on_the_list(ledger, on=2) == ["bob@example.com"]
-    assert ledger.release(names, by="eve", note="", at=day(1)) == 0
+    assert ledger.release(names, by="eve", note="", at=day(1)) == Released()
     synced(ledger, [reading(3, "ann@example.com", at=day(2))])
     assert on_the_list(ledger, on=3) == ["ann@example.com", "bob@example.com"]
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bounced.ledger import Selection
+from bounced.ledger import Released, Selection
 from bounced.policy import Brake, Incidents
 
 from .conftest import bounce, day, on_the_list, opened, reading, synced
@@ -101,7 +101,8 @@ def test_an_address_is_explained_and_released_in_all_its_spellings(ledger: Ledge
     history = ledger.explain("BOB@example.com")
     assert {history.address, *history.spellings} == {"bob@example.com", "Bob@example.com"}
     assert ledger.explain("bob@example.com").address == "bob@example.com"
-    assert ledger.release(["BOB@example.com"], by="eve", note="", at=day(1)) == 2
+    told = ledger.release(["BOB@example.com"], by="eve", note="", at=day(1))
+    assert told == Released(addresses=2)
     assert on_the_list(ledger) == []
 
 
