@@ -247,7 +247,7 @@ def start(
     (where / "pid").write_text(str(process.pid))
     process.returncode = 0  # it outlives us when started from the command line; stop() ends it
     for listening in (server.port, server.tls_port):
-        _await(listening, where)
+        await_listening(listening, where)
     return server
 
 
@@ -291,7 +291,7 @@ def _openssl(where: Path, *words: str) -> None:
     subprocess.run(["openssl", *words], cwd=where, check=True, capture_output=True)
 
 
-def _await(port: int, where: Path) -> None:
+def await_listening(port: int, where: Path) -> None:
     end = time.monotonic() + STARTS_WITHIN
     while time.monotonic() < end:
         try:
