@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
+from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 AFTER_REFUSAL = 1800.0
 # How often a sign of life goes into the database (seconds).
 BEATS_EVERY = 60.0
+# How often the ends of suppressions are noted (seconds).
+ENDS_EVERY = 60.0
 # How often webhooks are told what is new (seconds); each has its own pauses after a failure.
 WEBHOOKS_EVERY = 15.0
 # How often what is old is deleted (seconds).
@@ -98,6 +101,8 @@ def _until_told(
         for mailbox in chosen
     ]
     jobs.append(schedule.Job(name="(heartbeat)", work=partial(_beat, ledger), every=BEATS_EVERY))
+    ends = partial(_note_ends, ledger)
+    jobs.append(schedule.Job(name="(ends)", work=ends, every=ENDS_EVERY))
     if config.webhooks:
         work = partial(_tell_webhooks, ledger, over, config)
         jobs.append(schedule.Job(name="(webhooks)", work=work, every=WEBHOOKS_EVERY))
@@ -184,6 +189,18 @@ def _sync_and_log(
         )
     if tally.held:
         _log.warning("held", extra={**name, "run": tally.run_id, "type": "bounced hold list"})
+    return None
+
+
+def _note_ends(ledger: Ledger) -> float | None:
+    """Note suppressions that are over, so that the audit has them and webhooks hear of them."""
+    try:
+        if ended := ledger.end_expired(at=datetime.now(UTC)):
+            _log.info("suppressions ended", extra={"count": ended})
+    except Exception as problem:  # noqa: BLE001 - told; nothing depends on when it is noted
+        why = " ".join(failure(problem).sentences)
+        _log.warning("ends not noted", extra={"why": why})
+        return 0.0
     return None
 
 

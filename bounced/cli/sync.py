@@ -54,6 +54,7 @@ def sync(context: click.Context, mailboxes: tuple[str, ...], *, plan: bool, as_j
         context.exit(foretell_all(chosen, config, stop, as_json=as_json))
     ledger = open_ledger(config)
     try:
+        ledger.end_expired(at=datetime.now(UTC))
         codes = [
             _sync_and_tell(mailbox, ledger, stop, config, as_json=as_json) for mailbox in chosen
         ]

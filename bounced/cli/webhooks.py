@@ -46,6 +46,7 @@ def send(context: click.Context, settings: Settings) -> None:
     stop = Stop.on_signals()
     failed = False
     with settings.ledger() as ledger:
+        ledger.end_expired(at=_now())
         for webhook, done in delivered(known, ledger, stop):
             failed |= bool(done.failed)
             click.echo(_told(webhook, done))

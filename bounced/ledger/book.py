@@ -13,6 +13,7 @@ from bounced.ledger import (
     bulk,
     clearance,
     decisions,
+    expiry,
     facts,
     incidents,
     places,
@@ -322,6 +323,17 @@ class Ledger:
         left = standings.suppressing_rows(connection, suppressed, occasion.at)
         freed = suppressed - {row["address"] for row in left}
         return occasion, Released(len(freed), len(histories) - len(suppressed))
+
+    def end_expired(self, *, at: datetime) -> int:
+        """Note, and let webhooks be told of, suppressions that had ended by a time; how many."""
+        ended = 0
+        while True:
+            with self._database.reading() as connection:  # most often there are none
+                some = expiry.some_over(connection, at)
+            if not some:
+                return ended
+            with self._database.writing() as connection:
+                ended += expiry.end(connection, self._judge, some, at)
 
     def decisions(self, limit: int = 50) -> Sequence[DecisionRow]:
         """What operators decided last, newest first."""

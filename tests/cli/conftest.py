@@ -113,19 +113,21 @@ SOFT = Verdict(
 NASTY = "550 \x1b[31mno\x1b[0m such \u202euser"
 
 
-def recorded(database: Path, readings: Sequence[Reading], *, floor: int = 50) -> None:
+def recorded(
+    database: Path, readings: Sequence[Reading], *, floor: int = 50, at: datetime = NOW
+) -> None:
     """Put readings into a database as one sync would."""
     from bounced.ledger import Ledger
     from bounced.policy import Brake
 
     with Ledger.open(f"sqlite:///{database}", brake=Brake(floor=floor)) as ledger:
-        visit = ledger.begin("news", owner="test", at=NOW)
+        visit = ledger.begin("news", owner="test", at=at)
         assert visit is not None
         ledger.select(visit, 1)
         ledger.attempt(visit, [one.uid for one in readings])
-        ledger.record(visit, readings, at=NOW)
+        ledger.record(visit, readings, at=at)
         ledger.filed(visit, [one.uid for one in readings])
-        ledger.end(visit, at=NOW)
+        ledger.end(visit, at=at)
 
 
 @pytest.fixture

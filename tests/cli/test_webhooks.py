@@ -6,11 +6,14 @@ import json
 import os
 import signal
 import time
+from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.cli.conftest import process
+from bounced.model import Reason
+from tests.cli.conftest import HARD, NOW, process, reading, recorded
 from tests.test_webhooks import receiving
 
 if TYPE_CHECKING:
@@ -64,6 +67,26 @@ def test_what_a_sync_suppresses_is_told_and_then_forgotten(bounced: Bounced) -> 
     told = json.loads(body)
     assert told["type"] == "address.suppressed"
     assert told["data"]["address"] == "ann@example.net"
+
+
+@pytest.mark.parametrize("command", [("sync",), ("webhooks", "send")])
+def test_a_suppression_that_has_ended_by_itself_is_told(
+    bounced: Bounced, command: tuple[str, ...]
+) -> None:
+    disabled = replace(HARD, reason=Reason.MAILBOX_DISABLED)
+    long_ago = NOW - timedelta(days=100)
+    letters = [reading(1, "gone@example.com", "550 disabled", disabled, long_ago)]
+    recorded(bounced.folder / "x.db", letters, at=long_ago)
+    (bounced.folder / "box").mkdir()
+    with receiving(lambda _: 200) as receiver:
+        configured(bounced.folder, receiver.url, '[[mailbox]]\nname = "a"\npath = "box"\n')
+        assert bounced(*command).exit_code == 0
+        bounced("webhooks", "send")
+    ((_, body),) = receiver.got
+    told = json.loads(body)
+    assert (told["type"], told["data"]["by"]) == ("address.released", "expiry")
+    changes = bounced("explain", "gone@example.com", "--db", "x.db").output
+    assert "hard-bounced (suppressed) -> hard-bounced, by expiry" in changes
 
 
 def test_killed_between_commit_and_delivery_it_is_told_all_the_same(bounced: Bounced) -> None:
