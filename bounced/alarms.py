@@ -10,6 +10,7 @@ import ipaddress
 import re
 import tomllib
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -19,6 +20,8 @@ from bounced.receivers import receivers
 
 # All of our mail fails, or soon will: nobody should wait for a report to hear of these.
 AT_ONCE: Final = frozenset({Reason.AUTH_FAILED, Reason.AUTH_REQUIRED})
+# So long after the last refusal an alarm is one that somebody should look at.
+FRESH: Final = timedelta(hours=48)
 _ABOUT_OUR_DOMAIN: Final = frozenset(
     {
         Reason.DOMAIN_BLOCKED,

@@ -407,6 +407,7 @@ class NoticeKind(StrEnum):
     RELEASED = "address.released"
     HELD = "run.held"
     INCIDENT = "incident.opened"
+    ALARM = "alarm.raised"
     FAILING = "mailbox.failing"
 
 

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
     from bounced.ledger import AlarmRow
 
-FRESH = timedelta(hours=48)
 USUAL = timedelta(days=30)
 
 
@@ -31,6 +30,7 @@ def alarms(context: click.Context, *, since: datetime | None, as_json: bool) -> 
     None of it counts against a subscriber. Exits with 1 when any was reported in the last 48
     hours.
     """
+    from bounced.alarms import FRESH
     from bounced.cli.failures import Exit
     from bounced.report import json_line
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from sqlalchemy import bindparam, delete, func, select, update
 
 from bounced.alarms import AT_ONCE
-from bounced.ledger import bulk, facts, incidents, outbox, standings
+from bounced.ledger import bulk, facts, incidents, outbox, refusals, standings
 from bounced.ledger.engine import chunks
 from bounced.ledger.errors import lease_lost
 from bounced.ledger.tables import (
@@ -277,6 +277,7 @@ class Visits:
             }
             for one, trust in zip(told, trusts, strict=True)
         ]
+        self._raise_alarms(connection, visit, told, rows, at)  # before there are more to know of
         self._write_events(connection, told, rows, at)
         touched = list(dict.fromkeys(address for _, address, _, _ in told))
         judged = [{**row, **_judged(one)} for row, one in zip(rows, told, strict=True)]
@@ -296,6 +297,34 @@ class Visits:
             said = {"incident": one.id, "name": one.name, "addresses": one.addresses}
             self._tell(connection, NoticeKind.INCIDENT, visit, at, **said)
         return ended
+
+    def _raise_alarms(
+        self,
+        connection: Connection,
+        visit: Visit,
+        told: Sequence[Told],
+        rows: Sequence[Mapping[str, Any]],
+        at: datetime,
+    ) -> None:
+        """Tell webhooks who has begun to refuse us, by events that are to be written."""
+        if not any(NoticeKind.ALARM in one.kinds for one in self.judge.subscriptions):
+            return
+        refused = [
+            refusals.Refusal(
+                row["provider"],
+                row["domain"],
+                row["diagnostic"],
+                row["occurred_at"],
+                one[3].verdict.reason.value,
+                one[0].conclusion.report.returned.from_,
+            )
+            for row, one in zip(rows, told, strict=True)
+            if refusals.refuses_us(one[3].verdict)
+        ]
+        for alarm in refusals.news(connection, refused, at):
+            said = {name: getattr(alarm, name) for name in ("who", "reason", "ours", "blocklist")}
+            more = {"page": alarm.page, "events": alarm.count}
+            self._tell(connection, NoticeKind.ALARM, visit, at, **said, **more)
 
     def look_up_keys(self) -> None:
         """Ask for keys and pepper once, before any transaction: a command may have to be run."""

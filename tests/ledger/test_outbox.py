@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,16 @@ import pytest
 from bounced.ledger import outbox
 from bounced.ledger.outbox import Outbox
 from bounced.ledger.retention import purge_outbox
-from bounced.model import NoticeKind, Setback, Subscription
+from bounced.model import (
+    Fault,
+    NoticeKind,
+    Outcome,
+    Reason,
+    Reply,
+    Setback,
+    Subscription,
+    Verdict,
+)
 from bounced.policy import Brake
 from tests.servers.database import rows
 
@@ -19,6 +29,7 @@ from .conftest import START, Pass, bounce, day, opened, reading, synced
 
 if TYPE_CHECKING:
     from bounced.ledger import Ledger
+    from bounced.model import Bounce
 
 ALL = Subscription("site", frozenset(NoticeKind))
 
@@ -157,3 +168,65 @@ def test_what_waits_for_a_webhook_that_is_no_more_is_dropped_in_time(url: str) -
         synced(ledger, [reading(1, "ann@example.com")])
         assert purge_outbox(ledger, day(2), ["site"]) == 0
         assert purge_outbox(ledger, day(2), ["another"]) == 1
+
+
+def blocked(address: str, said: str, reason: Reason = Reason.IP_BLOCKED) -> Bounce:
+    verdict = Verdict(Outcome.BLOCKED, reason, Fault.SENDER, 0.9, "test/blocked", "We are refused.")
+    return replace(bounce(address, reply=Reply(said, code=554)), verdict=verdict)
+
+
+ZEN = "554 5.7.1 Client host [203.0.113.9] blocked using zen.spamhaus.org"
+
+
+def test_whoever_begins_to_refuse_us_is_told_once_with_what_is_to_be_done(url: str) -> None:
+    with subscribed(url) as ledger:
+        letters = [reading(n, blocked(f"a{n}@example.com", ZEN)) for n in (1, 2)]
+        synced(ledger, letters)
+        ((kind, data),) = told(ledger)
+        assert kind == "alarm.raised"
+        assert data == {
+            "mailbox": "news",
+            "who": "example.com",
+            "reason": "ip_blocked",
+            "ours": "203.0.113.9",
+            "blocklist": "Spamhaus",
+            "page": "https://check.spamhaus.org",
+            "events": 2,
+        }
+        synced(ledger, [reading(3, blocked("a3@example.com", ZEN), at=day(1))])
+        assert len(told(ledger)) == 1, "it is known"
+        other = blocked("a4@example.com", "550 bad reputation", Reason.DOMAIN_BLOCKED)
+        synced(ledger, [reading(4, other), reading(5, blocked("b@example.net", ZEN))])
+        found = {(data["who"], data["reason"]) for _, data in told(ledger)[1:]}
+        assert found == {("example.com", "domain_blocked"), ("example.net", "ip_blocked")}
+
+
+def test_a_refusal_after_two_quiet_days_is_news_again_and_an_old_one_never(url: str) -> None:
+    with subscribed(url) as ledger:
+        Pass(ledger).batch(reading(1, blocked("a@example.com", ZEN), at=day(0)), at=day(5))
+        assert told(ledger) == [], "it was refused long before anybody read of it"
+        Pass(ledger).batch(reading(2, blocked("a@example.com", ZEN), at=day(5)), at=day(5))
+        Pass(ledger).batch(reading(3, blocked("a@example.com", ZEN), at=day(8)), at=day(8))
+        assert [kind for kind, _ in told(ledger)] == 2 * ["alarm.raised"]
+
+
+def test_what_the_recipient_is_blamed_for_raises_no_alarm(url: str) -> None:
+    with subscribed(url) as ledger:
+        refused = replace(
+            blocked("a@example.com", "550 5.7.1 She refuses"),
+            verdict=Verdict(
+                Outcome.BLOCKED, Reason.RECIPIENT_REFUSED, Fault.RECIPIENT, 0.9, "test/no", "No."
+            ),
+        )
+        synced(ledger, [reading(1, refused)])
+        assert told(ledger) == []
+
+
+def test_nothing_is_looked_up_for_alarms_that_nobody_asked_for(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bounced.ledger.refusals.news", pytest.fail)
+    quiet = Subscription("site", frozenset({NoticeKind.SUPPRESSED}))
+    with subscribed(url, quiet) as ledger:
+        synced(ledger, [reading(1, blocked("a@example.com", ZEN))])
+        assert told(ledger) == []
