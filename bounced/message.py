@@ -20,7 +20,7 @@ from functools import cache, lru_cache
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
-from bounced.text import decode_charset, decode_transfer, decode_words, strip_html
+from bounced.text import MAX_TEXT, decode_charset, decode_transfer, decode_words, strip_html
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -542,9 +542,36 @@ def mailbox_of(field_value: str) -> str | None:
     return str(parsed.address) if parsed is not None and parsed.mailbox else None
 
 
-def returned_headers(block: Sequence[str] | bytes) -> Headers:
-    """The header fields of a returned message or of its headers alone."""
-    data = "\n".join(block).encode("latin-1", "replace") if not isinstance(block, bytes) else block
+def returned_headers(block: Sequence[str]) -> Headers:
+    """The header fields of a returned message that stands in a notice's text, by its lines."""
+    return _first_block("\n".join(block).encode("latin-1", "replace"))
+
+
+def enclosed_headers(part: Part) -> Headers:
+    """The header fields of an enclosed message, or of its headers alone."""
+    body = part.body
+    end = body.find(b"\n\n")
+    head = body if end < 0 else body[:end]
+    return _headers(head) if _plain_head(part, head) else _first_block(part.data())
+
+
+def _plain_head(part: Part, head: bytes) -> bool:
+    """Whether a body needs neither decoding nor mending to have its headers read."""
+    return (
+        part.header("content-transfer-encoding").lower() in _NOT_ENCODED
+        and head[:1].isalpha()
+        and b":" in head[:MAX_HEADER]
+        and b"\r" not in head
+        and not head.startswith((b"From ", b"begin "))
+        and b"\nbegin " not in head
+        and b"=\n" not in part.body[:MAX_TEXT]
+    )
+
+
+_NOT_ENCODED: Final = ("", "7bit", "8bit", "binary")
+
+
+def _first_block(data: bytes) -> Headers:
     data = _normalised(data)
     end = data.find(b"\n\n")
     return _headers(data if end < 0 else data[:end])

@@ -32,14 +32,25 @@ _CODE = r"[2-5][0-5]\d|4[6-9]\d|5[6-9]\d"
 # A code in its own place: where a reply begins.
 _BEHIND_CODE = r"(?=[\s\-#(:;,)\]<'\"]|$)(?!\.\d)"
 _CODE_FIRST = re.compile(rf"({_CODE}){_BEHIND_CODE}")
-_REPLY_START = re.compile(
-    r"(?:^|<<<\s*|\bsaid:?\s*|\bsmtp\s*;\s*|\[SMTP error\]\s*|\berror(?::\s*|\s+)"
-    r"|\bresponse\w*(?:\s+was)?:?\s+|>:\s*|\]:\s*|:\s+|(?<!size)[：'\"“(\[{=>]\s*"
-    r"|\s#(?=\d{3}[ \-]+#?[245]\.\d)"
-    r"|\berror\s+(?:code\s+)?|\bcode\s*:?\s*)"
-    rf"({_CODE}){_BEHIND_CODE}",
+
+
+def _backwards(*words: str) -> str:
+    return "|".join(re.escape(word[::-1]) for word in words)
+
+
+# What announces it anywhere else (`host said: 550`), read backwards from the code. Codes are rare,
+# while an expression that begins with any of these would be tried at every letter.
+_SPACE = r"\s{0,80}+"
+_ANNOUNCED = re.compile(
+    rf"(?:{_SPACE}(?:{_backwards('<<<', '>:', ']:', '[SMTP error]')}"
+    rf"|:?{_backwards('said')}\b|;{_SPACE}{_backwards('smtp')}\b|:{_backwards('error')}\b"
+    rf"|(?::{_SPACE})?{_backwards('code')}\b|[：'\"“(\[{{=>](?!{_backwards('size')}))"
+    rf"|\s{{1,80}}+(?::|(?:{_backwards('code')}\s{{1,80}}+)?{_backwards('error')}\b"
+    rf"|:?(?:{_backwards('was')}\s{{1,80}}+)?\w{{0,40}}{_backwards('response')}\b))",
     re.IGNORECASE,
 )
+_LONGEST_ANNOUNCEMENT: Final = 256
+_NUMBERED = re.compile(r"\d{3}[ \-]+#?[245]\.\d")
 # Anywhere else only where an enhanced status or a server's words follow it.
 _UNITS = (
     r"(?:[kmg]i?b|bytes|octets|kilo\w*|mega\w*|sec\w*|min\w*|hours?|days?|times|messages|mails"
@@ -64,12 +75,14 @@ _COMMAND = re.compile(
     r"|\bafter\s+(?:sending\s+)?(?:pipelined\s+|end\s+of\s+)?|>>>\s*"
     r"|\bwhile\s+sending\s+|\bcommand:?\s+|\[)"
     r"(rcpt|mail(?=[ _]from)|data|end(?=[ _]of)|message(?= body| data| text)|bdat|helo|ehlo|lhlo"
-    r"|starttls|auth|initial(?= connection)|connection|connect(?!ing)|banner|dot)(?![a-z])",
-    re.IGNORECASE,
-)
+    r"|starttls|auth|initial(?= connection)|connection|connect(?!ing)|banner|dot)(?![a-z])"
+)  # in lower-case text, where the letters that it begins with are found many times faster
 
 
-_TELL_COMMANDS: Final = ("reply", "response", "after", ">>>", "sending", "command", "[")
+_TELL_COMMANDS: Final = ("reply", "response", "after", ">>>", "sending", "command")
+# an address in brackets tells none, and stands in most
+_BRACKET = re.compile(r"\[[a-z]")
+_TELLING: Final = 16  # characters before these words that belong to it: `in `, `while `
 # What neither a code nor a status is without: digits, looked for first, because they are rare.
 _LIKE_CODE = re.compile(r"[2-5]\d\d")
 _LIKE_STATUS = re.compile(r"[245]\.\d\.\d")
@@ -90,22 +103,32 @@ def find_status(text: str) -> EnhancedStatus | None:
 def find_command(text: str) -> str | None:
     """The SMTP command that a reply answered, where the notice says so, as its verb (`RCPT`)."""
     low = text.lower()
-    for words in _TELL_COMMANDS:
-        if words in low:
-            found = _COMMAND.search(text)
-            return (_COMMANDS[found[1].lower()] or None) if found else None
-    return None
+    told = [at for words in _TELL_COMMANDS if (at := low.find(words)) >= 0]
+    if bracket := _BRACKET.search(low):
+        told.append(bracket.start())
+    found = _COMMAND.search(low, max(0, min(told) - _TELLING)) if told else None
+    return (_COMMANDS[found[1]] or None) if found else None
 
 
 def find_code(text: str) -> tuple[int, int] | None:
     """The reply code in a text and where it begins."""
     text = _half_width(text)
-    if not _LIKE_CODE.search(text):
-        return None
-    if found := _CODE_FIRST.match(text):
-        return int(found[1]), 0
-    found = _REPLY_START.search(text) or _FREE_CODE.search(text)
-    return (int(found[1]), found.start(1)) if found else None
+    first = _CODE_FIRST.search(text)
+    if first is None or first.start() == 0:
+        return (int(first[1]), 0) if first else None
+    for found in _CODE_FIRST.finditer(text, first.start()):
+        if _announced(text, found.start()):
+            return int(found[1]), found.start()
+    free = _FREE_CODE.search(text, first.start())
+    return (int(free[1]), free.start()) if free else None
+
+
+def _announced(text: str, at: int) -> bool:
+    """Whether a code at this place stands behind words that announce one."""
+    if text[at - 1] == "#":
+        return text[: at - 1][-1:].isspace() and _NUMBERED.match(text, at) is not None
+    before = text[max(0, at - _LONGEST_ANNOUNCEMENT) : at]
+    return _ANNOUNCED.match(before[::-1]) is not None
 
 
 def parse_reply(text: str, *, command: str | None = None) -> Reply:

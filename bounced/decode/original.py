@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from bounced.automaton import Alternatives
 from bounced.decode.words import entries
-from bounced.message import returned_headers
+from bounced.message import enclosed_headers, returned_headers
 from bounced.model import Returned
 from bounced.smtp import is_address
 from bounced.text import decode_words
@@ -71,7 +71,7 @@ def returned_fields(message: Message, behind: Callable[[], str]) -> Headers:
     """Header fields of the returned mail: its own part's, else those behind the border."""
     part = returned_part(message)
     if part is not None:
-        fields = returned_headers(part.data())
+        fields = enclosed_headers(part)
         if fields:
             return fields
     rest = behind()
@@ -94,10 +94,7 @@ _KEPT: Final = frozenset({"message-id", "subject", "list-id", "x-bounced-list", 
 
 
 def returned_of(fields: Headers) -> Returned:
-    first: dict[str, str] = {}
-    for name, told in fields:
-        if name in _KEPT and name not in first and told.strip():
-            first[name] = told
+    first = {name: told for name, told in reversed(fields) if told and name in _KEPT}
 
     def value(name: str) -> str | None:
         return decode_words(first[name]).strip()[:998] if name in first else None

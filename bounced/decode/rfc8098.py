@@ -23,10 +23,8 @@ def decode(message: Message) -> Report | None:
     """A receipt (or a refusal in its form), or None."""
     part = next(message.parts_of("message/disposition-notification"), None)
     if part is None:
-        said = message.text()[:4_000]
-        if pattern("receipt_subject").search(message.header("subject")) and pattern(
-            "receipt"
-        ).search(said):
+        titled = pattern("receipt_subject").search(message.header("subject")) is not None
+        if titled and pattern("receipt").search(message.text()[:4_000]):
             return Report(Kind.RECEIPT, format="receipt-text")
         if message.parameter("report-type").lower() != "disposition-notification":
             return None
