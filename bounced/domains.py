@@ -63,7 +63,7 @@ class Sign(NamedTuple):
 class Ruling(NamedTuple):
     """What is concluded of all addresses of a domain, since when, and by which events.
 
-    `last_at` is the last report that it rests on: an address that was released later is free.
+    `last_at` is when it was said last, once more: an address that was released later is free.
     """
 
     reason: Reason
@@ -72,6 +72,21 @@ class Ruling(NamedTuple):
     rule: str
     because: str
     events: tuple[int, ...]
+
+
+class Turn(NamedTuple):
+    """A ruling on a domain that is another than the one kept before; None where there is none."""
+
+    before: Ruling | None
+    now: Ruling | None
+
+    @property
+    def only_said_again(self) -> bool:
+        """Whether it holds as before, and nobody is concerned but who was released meanwhile."""
+        before, now = self
+        if before is None or now is None:
+            return False
+        return now == before._replace(last_at=now.last_at)
 
 
 def by_its_own_host(host: str | None, domain: str) -> bool:
@@ -133,12 +148,14 @@ def _reaches(said: Sequence[Sign], count: int, span: timedelta) -> int | None:
 
 def _ruling(said: Sequence[Sign], enough: int, reason: Reason, because: str) -> Ruling:
     first, decisive = said[0], said[enough]
-    times = f"{len(said)} reports since {first.at:%Y-%m-%d}" if len(said) > 1 else "one report"
+    # not all that were ever read: each further report would change what is kept of everyone there
+    count = enough + 1
+    times = f"{count} reports since {first.at:%Y-%m-%d}" if count > 1 else "one report"
     return Ruling(
         reason,
         decisive.at,
         said[-1].at,
         decisive.rule,
         f"{because} ({times}, no sign of life since; rule {decisive.rule}).",
-        tuple(sign.id for sign in said),
+        tuple(sign.id for sign in said[:count]),
     )

@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, delete, func, literal, or_, select
 
-from bounced.domains import ALIVE_KINDS, ALIVE_REASONS, SIGNS, Ruling, Sign, by_its_own_host, ruling
+from bounced.domains import (
+    ALIVE_KINDS,
+    ALIVE_REASONS,
+    SIGNS,
+    Ruling,
+    Sign,
+    Turn,
+    by_its_own_host,
+    ruling,
+)
 from bounced.ledger import bulk
 from bounced.ledger.rows import TypoRow
 from bounced.ledger.tables import (
@@ -25,7 +34,7 @@ from bounced.trust import ENOUGH
 from bounced.typos import meant
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
     from sqlalchemy import ColumnElement, Connection, FromClause, Select
 
@@ -135,9 +144,9 @@ def _released_at(connection: Connection, domains: Iterable[str]) -> dict[str, da
     return {address[1:]: at for address, at in connection.execute(query)}
 
 
-def keep(connection: Connection, changed: Mapping[str, Ruling | None], version: str) -> None:
-    """Keep rulings as they are now; None is one that holds no more."""
-    gone = bulk.among(connection, domain_ruling.c.domain, changed)
+def keep(connection: Connection, turns: Mapping[str, Turn], version: str) -> None:
+    """Keep rulings as they are now."""
+    gone = bulk.among(connection, domain_ruling.c.domain, turns)
     connection.execute(delete(domain_ruling).where(gone))
     rows = [
         {
@@ -150,7 +159,7 @@ def keep(connection: Connection, changed: Mapping[str, Ruling | None], version: 
             "events": json.dumps(one.events),
             "policy_version": version,
         }
-        for domain, one in changed.items()
+        for domain, (_, one) in turns.items()
         if one is not None
     ]
     bulk.put(connection, domain_ruling, rows)
@@ -166,6 +175,18 @@ def typos(connection: Connection, policy: Policy) -> list[TypoRow]:
         if other is not None and connection.execute(alive).first() is None:
             found.append(TypoRow(domain, other, len(everyone_at(connection, domain))))
     return found
+
+
+def concerned(connection: Connection, turns: Mapping[str, Turn]) -> Iterator[str]:
+    """Whose standing another ruling may change, each once."""
+    again = {domain: turn.before for domain, turn in turns.items() if turn.only_said_again}
+    oldest = min((kept.last_at for kept in again.values() if kept), default=None)
+    if oldest is not None:
+        freed = select(release.c.address).distinct().where(release.c.at >= oldest)
+        names = connection.execute(freed).scalars()
+        yield from (name for name in names if name.rpartition("@")[2] in again)
+    for domain in turns.keys() - again.keys():
+        yield from everyone_at(connection, domain)
 
 
 def everyone_at(connection: Connection, domain: str) -> list[str]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import delete, func, select
 
-from bounced.domains import SIGNS
+from bounced.domains import SIGNS, Turn
 from bounced.ledger import bulk, facts, outbox, rulings
 from bounced.ledger.engine import chunks
 from bounced.ledger.tables import (
@@ -362,7 +362,7 @@ def write(  # noqa: PLR0913, PLR0917 - of whom, and what is known of them alread
     occasion: Occasion,
     histories: Mapping[str, History],
     found: Mapping[str, Standing] | None = None,
-    ruled: Mapping[str, Ruling | None] | None = None,
+    ruled: Mapping[str, Turn] | None = None,
 ) -> tuple[int, int]:
     """The same for histories that are loaded already; `found` and `ruled` where they are known.
 
@@ -394,8 +394,8 @@ def write(  # noqa: PLR0913, PLR0917 - of whom, and what is known of them alread
     _announce(connection, judge, occasion, changes, rows)
     on_lists = _write_on_lists(connection, judge, occasion, histories)
     began, ended = began + on_lists[0], ended + on_lists[1]
-    for domain in ruled:
-        others = (o for o in rulings.everyone_at(connection, domain) if o not in histories)
+    if ruled:
+        others = [o for o in rulings.concerned(connection, ruled) if o not in histories]
         more = settle(connection, judge, occasion, others)
         began, ended = began + more[0], ended + more[1]
     return began, ended
@@ -403,7 +403,7 @@ def write(  # noqa: PLR0913, PLR0917 - of whom, and what is known of them alread
 
 def changed_rulings(
     connection: Connection, judge: Judge, histories: Mapping[str, History]
-) -> dict[str, Ruling | None]:
+) -> dict[str, Turn]:
     """Rulings on the domains of some addresses that are others than those kept, now."""
     before: dict[str, Ruling | None] = {}
     for whose, history in histories.items():
@@ -413,24 +413,24 @@ def changed_rulings(
     if not before:
         return {}
     now = rulings.made_again(connection, judge.policy, before, Waiting(connection))
-    return {domain: ruling for domain, ruling in now.items() if ruling != before[domain]}
+    turns = {domain: Turn(before[domain], ruling) for domain, ruling in now.items()}
+    return {domain: turn for domain, turn in turns.items() if turn.now != turn.before}
 
 
 def _rule(
     connection: Connection,
     judge: Judge,
     occasion: Occasion,
-    ruled: Mapping[str, Ruling | None],
+    ruled: Mapping[str, Turn],
 ) -> None:
     """Keep rulings that are new or hold no more, and note each in the audit as `@domain`."""
-    kept = rulings.in_force(connection, ruled)
     rulings.keep(connection, ruled, judge.version)
     changes = []
-    for domain, now in ruled.items():
-        before = domain in kept
-        if before == (now is not None):
-            continue  # it rests on more or other events, and holds as before
-        told = now or kept[domain]
+    for domain, (kept, now) in ruled.items():
+        before = kept is not None
+        told = now or kept
+        if told is None or before == (now is not None):
+            continue  # it rests on other events, and holds as before
         states = Status.HARD_BOUNCED.value, Status.ACTIVE.value
         changes.append(
             {
@@ -672,18 +672,17 @@ def note_ruled(
     histories: Mapping[str, History],
     run_id: int,
     at: datetime,
-) -> dict[str, Ruling | None]:
+) -> dict[str, Turn]:
     """Note whom new rulings on domains would newly suppress; those that are others than before.
 
     Rulings rest on a run's events like standings, so that the brake has to count their work.
     """
     newly: dict[str, None] = {}
     ruled = changed_rulings(connection, judge, histories)
-    for domain, ruling in ruled.items():
-        if ruling is not None:
-            for some in chunks(rulings.everyone_at(connection, domain)):
-                there = load(connection, some)
-                newly |= {o: None for o in some if o not in there or not there[o].suppressed(at)}
+    holding = {domain: turn for domain, turn in ruled.items() if turn.now is not None}
+    for some in chunks(rulings.concerned(connection, holding)):
+        there = load(connection, some)
+        newly |= {o: None for o in some if o not in there or not there[o].suppressed(at)}
     for some in chunks(newly):
         again = bulk.among(connection, newly_suppressed.c.address, some)
         mine = newly_suppressed.c.run_id == run_id

@@ -135,6 +135,16 @@ def test_single_addresses_and_whole_domains_can_be_released_and_that_be_undone(
         ledger.release_domain("open.example", by="eve", note="", at=day(7))
 
 
+def test_who_was_released_at_a_dead_domain_is_suppressed_again_by_its_next_report(
+    ledger: Ledger,
+) -> None:
+    closed(ledger)
+    ledger.release([CARL], by="tess", note="wrote to us", at=day(5))
+    assert on_the_list(ledger, on=5.5) == [ANN, BOB]
+    synced(ledger, [reading(3, unknown(BOB), at=day(6))])
+    assert on_the_list(ledger, on=6.5) == [ANN, BOB, CARL]
+
+
 def test_a_released_domain_is_given_up_again_by_new_reports_only(ledger: Ledger) -> None:
     closed(ledger)
     ledger.release_domain("closed.example", by="eve", note="", at=day(5))
