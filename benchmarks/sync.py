@@ -52,6 +52,7 @@ from benchmarks.sync import letters
 from bounced.model import Letter
 from bounced.reading import read_letter
 import resource, gc
+gc.set_threshold(20_000, 10, 10)  # as commands have it
 first, count, warm = (int(word) for word in sys.argv[2:])
 at = datetime.now(UTC)
 for raw in letters(0, warm):
