@@ -107,7 +107,12 @@ class Secret:
 
     def _from_environment(self, name: str) -> str:
         if name not in os.environ:
-            raise ConfigError((f"{self.source}: the environment has no variable {name}",))
+            raise ConfigError(
+                (
+                    f"{self.source}: the environment has no variable {name}; "
+                    "set it where bounced is started",
+                )
+            )
         return os.environ[name]
 
     def _from_file(self, name: str) -> str:
@@ -116,7 +121,9 @@ class Secret:
             return path.read_text("utf-8").rstrip("\r\n")
         except (OSError, UnicodeDecodeError) as problem:
             why = getattr(problem, "strerror", None) or "not UTF-8"
-            raise ConfigError((f"{self.source}: cannot read {path}: {why}",)) from None
+            raise ConfigError(
+                (f"{self.source}: cannot read {path}: {why}; name a file that this user can read",)
+            ) from None
 
     def _from_command(self) -> str:
         words = shlex.split(self.value) if isinstance(self.value, str) else list(self.value)
@@ -133,7 +140,9 @@ class Secret:
             trouble = getattr(problem, "strerror", None) or "did not print UTF-8"
         else:
             return done.stdout.split("\n", 1)[0].rstrip("\r")
-        raise ConfigError((f"{self.source}: {words[0]}: {trouble}",))
+        raise ConfigError(
+            (f"{self.source}: {words[0]}: {trouble}; type it yourself to see what it says",)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -585,7 +594,8 @@ class _Reading:
             self._spool(entry, at)
             return keys
         for name in ("host", "user"):
-            if name not in entry:
+            # a provider that was misspelt has been told of
+            if name not in entry and not (name == "host" and "provider" in entry):
                 self.problems.append(f"{at}.{name}: missing; every [[mailbox]] needs it")
         self._login(entry, known, at)
         self._folders(keys, at)

@@ -6,16 +6,33 @@ prometheus_client is the library and this its only door; it comes with the extra
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import click
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from datetime import datetime
 
+    from bounced.config import Config
     from bounced.ledger import Ledger
     from bounced.ledger.health import Figures, Heartbeat
     from bounced.ledger.rows import MailboxRow
+
+# What an MTA hands over is in no configuration either, but after a failure it comes again soon.
+ABANDONED_AFTER: Final = timedelta(days=1)
+
+
+def abandoned(row: MailboxRow, config: Config, now: datetime) -> bool:
+    """Whether nobody empties a mailbox any more, so that its last failure is nobody's concern.
+
+    So it is when the configuration names others, and it has not been tried for a day.
+    """
+    names = {folder.name for mailbox in config.mailboxes for folder in mailbox.each_folder()}
+    if not names or row.name in names or row.last_sync_at is None:
+        return False
+    return now - row.last_sync_at > ABANDONED_AFTER
 
 
 class _Metric(NamedTuple):
@@ -27,15 +44,15 @@ class _Metric(NamedTuple):
     figures: dict[str, float]
 
 
-def metrics_text(ledger: Ledger) -> str:
+def metrics_text(ledger: Ledger, config: Config) -> str:
     """The figures of this moment in Prometheus' text format."""
     from prometheus_client.exposition import generate_latest
 
-    return generate_latest(_registry(ledger)).decode("utf-8")
+    return generate_latest(_registry(ledger, config)).decode("utf-8")
 
 
 @contextmanager
-def served_metrics(ledger: Ledger, place: tuple[str, int] | None) -> Iterator[None]:
+def served_metrics(ledger: Ledger, config: Config, place: tuple[str, int] | None) -> Iterator[None]:
     """Serve the figures, counted anew at each request, for the length of a `with`; None: nowhere.
 
     Raises click.UsageError where the port cannot be had.
@@ -47,7 +64,7 @@ def served_metrics(ledger: Ledger, place: tuple[str, int] | None) -> Iterator[No
 
     host, port = place
     try:
-        server, thread = start_http_server(port, host, _registry(ledger))
+        server, thread = start_http_server(port, host, _registry(ledger, config))
     except OSError as problem:
         raise click.UsageError(
             f"metrics cannot be served at {host}:{port} ({problem.strerror}); choose another port"
@@ -71,17 +88,18 @@ def see_that_it_is_there() -> None:
         ) from None
 
 
-def _registry(ledger: Ledger) -> Any:
+def _registry(ledger: Ledger, config: Config) -> Any:
     from prometheus_client.registry import CollectorRegistry
 
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Collector(ledger))
+    registry.register(_Collector(ledger, config))
     return registry
 
 
 class _Collector:
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Ledger, config: Config) -> None:
         self._ledger = ledger
+        self._config = config
 
     def describe(self) -> list[Any]:
         return []
@@ -93,7 +111,9 @@ class _Collector:
 
         figures = health.figures(self._ledger)
         beats = health.heartbeats(self._ledger)
-        for metric in (*_mailboxes(self._ledger.mailboxes(), figures), *_others(figures, beats)):
+        rows = self._ledger.mailboxes()
+        rows = [row for row in rows if not abandoned(row, self._config, figures.now)]
+        for metric in (*_mailboxes(rows, figures), *_others(figures, beats)):
             labels = () if metric.label is None else (metric.label,)
             family = GaugeMetricFamily(metric.name, metric.meaning, labels=labels)
             for value, figure in metric.figures.items():

@@ -109,7 +109,7 @@ def _until_told(
     tidy = partial(_purge, ledger, config)
     jobs.append(schedule.Job(name="(purge)", work=tidy, every=PURGE_EVERY))
     try:
-        with served_metrics(ledger, metrics):
+        with served_metrics(ledger, config, metrics):
             _log.info("started", extra={"mailboxes": len(chosen), "pid": os.getpid()})
             notify(f"READY=1\nSTATUS={len(chosen)} mailboxes")
             schedule.run(jobs, partial(_wait, settings, stop, successor))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from bounced.cli.failures import Exit
-from bounced.cli.metrics import metrics_text, see_that_it_is_there
+from bounced.cli.metrics import abandoned, metrics_text, see_that_it_is_there
 from bounced.cli.settings import Settings, ledger_options
 from bounced.report import json_line
 from bounced.text import safe
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 def status(context: click.Context, *, as_json: bool, patience: float, metrics: bool) -> None:
     """Show each mailbox: when it was last emptied, and what was found in it.
 
-    Exits with 1 when one has been failing for long, a `bounced run` has given no sign of life for
+    Exits with 1 when one of the configuration has been failing for long, a `bounced run` has given no sign of life for
     as long, or something could not be told to a webhook, so that a monitor can ask it.
     """
     from bounced.ledger import health
@@ -45,17 +45,21 @@ def status(context: click.Context, *, as_json: bool, patience: float, metrics: b
 
     if metrics:
         see_that_it_is_there()
-    with context.ensure_object(Settings).ledger() as ledger:
+    settings = context.ensure_object(Settings)
+    config = settings.ledger_config()
+    with settings.ledger() as ledger:
         rows = ledger.mailboxes()
         unsaid = [row for row in outboxes(ledger) if row.dead or row.last_error]
         holds = ledger.holds()
         incidents = ledger.incidents()
         beats = health.heartbeats(ledger)
-        text = metrics_text(ledger) if metrics else ""
+        text = metrics_text(ledger, config) if metrics else ""
     limit = timedelta(minutes=patience)
-    since = [row.failing_since for row in rows if row.failing_since]
+    now = datetime.now(UTC)
+    left = {row.name for row in rows if abandoned(row, config, now)}
+    since = [row.failing_since for row in rows if row.failing_since and row.name not in left]
     silent = [beat for beat in beats if beat.silent > limit]
-    late = silent or any(datetime.now(UTC) - one > limit for one in since)
+    late = silent or any(now - one > limit for one in since)
     given_up = any(row.dead for row in unsaid)
     if metrics:
         for line in text.splitlines():
@@ -64,12 +68,13 @@ def status(context: click.Context, *, as_json: bool, patience: float, metrics: b
         for row in rows:
             click.echo(json_line(asdict(row)))
     else:
-        _show_all(rows, holds, incidents, unsaid, silent)
+        _show_all(rows, left, holds, incidents, unsaid, silent)
     context.exit(Exit.PERSON_NEEDED if late or given_up else Exit.DONE)
 
 
-def _show_all(
+def _show_all(  # noqa: PLR0913, PLR0917 - one for each thing that is shown
     rows: Sequence[MailboxRow],
+    left: set[str],
     holds: Sequence[HoldRow],
     incidents: Sequence[IncidentRow],
     unsaid: Sequence[OutboxRow],
@@ -80,7 +85,7 @@ def _show_all(
     if not rows:
         click.echo("No mailbox has been emptied yet. Type: bounced sync")
     for row in rows:
-        _show(row)
+        _show(row, left=row.name in left)
     if holds:
         waiting = ", ".join(str(held.run_id) for held in holds)
         click.echo(f"The brake holds run {waiting}. Type: bounced hold list")
@@ -96,15 +101,18 @@ def _show_all(
         )
 
 
-def _show(row: MailboxRow) -> None:
+def _show(row: MailboxRow, *, left: bool) -> None:
     from bounced.cli.tables import cell
 
-    when = f"last emptied {cell(row.last_sync_at)}" if row.last_sync_at else "never emptied"
+    well = row.last_success_at
+    when = f"last emptied {cell(well)}" if well else "never emptied"
     click.echo(f"{safe(row.name)}: {when}{', at work now' if row.busy else ''}")
     piles = ", ".join(f"{count} {pile}" for pile, count in sorted(row.destinations.items()))
     click.echo(f"  letters: {piles or 'none'}")
     if waiting := row.states.get("recorded"):
         click.echo(f"  recorded, still to be moved: {waiting}")
-    if row.last_error:
+    if left:
+        click.echo(f"  not in the configuration, and last tried {cell(row.last_sync_at)}")
+    elif row.last_error:
         since = f" (failing since {cell(row.failing_since)})" if row.failing_since else ""
         click.echo(f"  the last sync failed{since}: {safe(row.last_error)}")

@@ -169,6 +169,7 @@ def tokens_of(mailbox: MailboxConfig, folder: Path) -> TokenSource | None:
         token_url=login.token_url,
         device_url=login.device_url,
         key_file=login.key_file,
+        mailbox=mailbox.account,
     )
     kept = KeyringStore if login.store == "keyring" else FileStore
     return token_source(settings, kept(folder, mailbox.account))

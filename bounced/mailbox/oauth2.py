@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 import time
 import urllib.error
 import urllib.parse
@@ -57,7 +58,7 @@ class OAuth2:
     """How one mailbox gets its tokens: the keys of [mailbox.oauth2], secrets revealed.
 
     `token_url` and `device_url` are needed for `custom` only; `tenant` is Microsoft's, `key_file`
-    a service account's key as Google hands it out.
+    a service account's key as Google hands it out. `mailbox` is what `bounced login` calls it.
     """
 
     user: str
@@ -71,10 +72,16 @@ class OAuth2:
     token_url: str | None = None
     device_url: str | None = None
     key_file: Path | None = None
+    mailbox: str = ""
 
     @property
     def wanted_scope(self) -> str:
         return self.scope or _SCOPE.get((self.provider, self.flow), "")
+
+    @property
+    def login_command(self) -> str:
+        """What a person types to log in anew."""
+        return f"bounced login {safe(shlex.quote(self.mailbox))}"
 
     @property
     def endpoint(self) -> str:
@@ -144,7 +151,7 @@ class _Endpoint:
             return {"grant_type": "client_credentials", "scope": self._settings.wanted_scope}
         refresh = str(kept.get("refresh_token") or self._settings.refresh_token)
         if not refresh:
-            raise needs_login()
+            raise needs_login(self._settings)
         form = {"grant_type": "refresh_token", "refresh_token": refresh}
         return {**form, "scope": self._settings.wanted_scope}
 
@@ -167,6 +174,8 @@ class _Endpoint:
         if self._settings.flow != "device_code":
             self.token(fresh=True)
             return
+        with self._store.locked():
+            self._store.load()  # nobody is to enter a code in vain
         asked = {"scope": self._settings.wanted_scope}
         device = _post(self._settings, self._settings.device_url or "", asked)
         where = device.get("verification_uri") or device.get("verification_url")
@@ -201,10 +210,10 @@ class _Refused(MailboxCredentials):
         self.error = error
 
 
-def needs_login() -> MailboxCredentials:
+def needs_login(settings: OAuth2) -> MailboxCredentials:
     """Nobody has logged in yet, or the login is no longer good."""
     return MailboxCredentials(
-        "There is no OAuth2 login for this mailbox.", "Type: bounced login (the mailbox's name)"
+        "There is no OAuth2 login for this mailbox.", f"Type: {settings.login_command}"
     )
 
 
@@ -274,11 +283,11 @@ def refused(settings: OAuth2, host: str, error: str, words: str) -> _Refused:
             words = words.replace(secret, "***")
     said = safe(" ".join(f"{error}: {words}".split()))[:300].rstrip(": ")
     again = error in ("invalid_grant", "expired_token", "interaction_required", "access_denied")
-    advice = (
-        "Type: bounced login (the mailbox's name), or give a new refresh_token."
-        if again
-        else "See client_id, client_secret, tenant and scope in [mailbox.oauth2]."
-    )
+    advice = "See client_id, client_secret, tenant and scope in [mailbox.oauth2]."
+    if again and settings.flow == "device_code":
+        advice = f"Type: {settings.login_command}"
+    elif again:
+        advice = "Get a new refresh_token from the provider, and write it into [mailbox.oauth2]."
     return _Refused(f"The token endpoint {safe(host)} refused: {said}.", advice, error)
 
 
@@ -327,7 +336,7 @@ class _Microsoft:
             return app.acquire_token_for_client(scopes=self._scopes)
         accounts = app.get_accounts(username=self._settings.user)
         if not accounts:
-            raise needs_login()
+            raise needs_login(self._settings)
         return app.acquire_token_silent_with_error(
             self._scopes, account=accounts[0], force_refresh=fresh
         )
@@ -378,7 +387,7 @@ class _Microsoft:
         if cache.has_state_changed:
             self._store.save({"msal": cache.serialize()})
         if answer is None:
-            raise needs_login()
+            raise needs_login(self._settings)
         if "access_token" not in answer:
             raise self._said(answer)
         return _token(answer)

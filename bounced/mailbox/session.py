@@ -345,7 +345,8 @@ class Session:
                 reason = getattr(problem, "strerror", None) or "not a certificate with its key"
                 raise MailboxSettings(
                     f'client_certificate = "{safe(certificate)}" cannot be used ({safe(reason)}).',
-                    "Name readable PEM files, the key without a passphrase.",
+                    "Name readable PEM files, the key without a passphrase; where it is in a file "
+                    'of its own: client_key = "…".',
                 ) from None
         return context
 

@@ -70,6 +70,16 @@ LOGIN_KEYS: Final = (
     "See user and password (password_env, password_file, password_command) in the configuration."
 )
 TLS_CHOICES: Final = 'Write tls = "implicit" and port = 993, or tls = "starttls" and port = 143.'
+_PLACE: Final = (
+    'See that host = "…" and port = … are right; if they are, run the same command again later.'
+)
+# Who waits for TLS says nothing before it; nor do we, where STARTTLS or nothing is to come.
+_SILENT: Final = f'{_PLACE} A server that wants TLS from the first word on needs tls = "implicit".'
+_WANTS_CERTIFICATE: Final = re.compile(r"certificate", re.IGNORECASE)
+_OURS: Final = (
+    "If it wants a certificate of this machine, write "
+    'client_certificate = "/path/to/client.pem" and client_key = "/path/to/client.key".'
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +102,7 @@ class Scene:
         if self.password:
             text = text.replace(self.password, "***")
         text = _WRAPPING.sub("", _BYTES_REPR.sub(r"\2", text))
-        text = safe(" ".join(text.split()))
+        text = safe(" ".join(text.split())).rstrip(".")  # our sentence has a full stop of its own
         return text if len(text) <= _QUOTED else text[:_QUOTED] + "…"
 
 
@@ -160,7 +170,10 @@ def _network(problem: OSError | EOFError, scene: Scene) -> MailboxError:
             'See that host = "…" is spelt right; if it is, run the same command again later.',
         )
     if isinstance(problem, TimeoutError):
-        return MailboxTemporary(f"{scene.server} fell silent while {scene.doing}.")
+        advice = _SILENT if scene.doing == "connecting" else ""
+        return MailboxTemporary(f"{scene.server} fell silent while {scene.doing}.", advice)
+    if isinstance(problem, ConnectionRefusedError):
+        return MailboxTemporary(f"Nobody listens at {scene.server}.", _PLACE)
     words = scene.quote(problem) or type(problem).__name__
     return MailboxTemporary(
         f"The connection to {scene.server} failed while {scene.doing} ({words})."
@@ -213,6 +226,10 @@ def _login(words: str, code: str | None, scene: Scene) -> MailboxError:
         return MailboxTemporary(f"{scene.server} would not let us in just now: {words}.")
     if "command error: BAD" in words:
         return MailboxProtocol(f"{scene.server} did not understand the login: {words}.")
+    if _WANTS_CERTIFICATE.search(words):
+        return MailboxCredentials(
+            f"{scene.server} did not let {safe(scene.user)} in: {words}.", _OURS
+        )
     return MailboxCredentials(
         f"{scene.server} did not accept the password of {safe(scene.user)}: {words}.",
         f"{LOGIN_KEYS} {advice(scene.host)}".strip(),

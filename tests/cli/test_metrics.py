@@ -109,6 +109,27 @@ def test_a_mailbox_that_cannot_even_be_begun_with_fails_in_the_figures_too(
     assert "failing since" in bounced("status").stdout
 
 
+def test_a_mailbox_that_was_taken_out_of_the_configuration_alarms_nobody_after_a_day(
+    bounced: Bounced,
+) -> None:
+    gone = {"name": "gone", "host": "127.0.0.1", "port": 1, "tls": "none", "user": "u"}
+    configure(bounced.folder, gone | {"password": "x"})
+    assert bounced("sync").exit_code == 75
+    url = f"sqlite:///{bounced.folder}/bounced.db"
+    (bounced.folder / "box").mkdir()
+    for hours, counts in ((23, True), (25, False)):
+        moment = f"datetime('now', '-{hours} hours')"
+        rows(url, f"UPDATE mailbox SET last_sync_at = {moment}, failing_since = {moment}")
+        configure(bounced.folder, {"name": "other", "path": "box"})
+        told = bounced("status")
+        assert told.exit_code == (1 if counts else 0)
+        assert ("not in the configuration" in told.stdout) is not counts
+        found = samples(bounced("status", "--metrics").stdout)
+        assert (("bounced_mailbox_failing_seconds", of("gone")) in found) is counts
+        configure(bounced.folder, gone | {"password": "x"})
+        assert bounced("status").exit_code == 1, "it is not tried, and should be"
+
+
 def test_without_the_library_it_says_what_to_install(
     bounced: Bounced, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -215,7 +215,7 @@ def test_a_client_certificate_opens_a_server_that_wants_one(
     table = box(strict, "certified")
     configure(bounced.folder, table)
     refused = bounced("sync")
-    assert refused.exit_code != 0
+    assert (refused.exit_code, "client_certificate = " in refused.stderr) == (2, True)
     shown = {
         "client_certificate": str(strict.where / "client.pem"),
         "client_key": str(strict.where / "client.key"),
@@ -248,6 +248,7 @@ def test_status_says_since_when_a_mailbox_fails_and_exits_1_when_it_is_long(
         assert bounced("sync").exit_code == 75
     fresh = bounced("status")
     assert (fresh.exit_code, "failing since" in fresh.stdout) == (0, True)
+    assert fresh.stdout.startswith("unwell: never emptied\n")
     failing(bounced.folder, 90)
     assert bounced("status").exit_code == 1
     assert bounced("status", "--patience", "120").exit_code == 0

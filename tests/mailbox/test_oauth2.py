@@ -225,6 +225,16 @@ def test_a_broken_token_file_is_as_good_as_none(authority: Authority, tmp_path: 
         assert token_source(settings(authority), store).token().value
 
 
+def test_nobody_enters_a_code_for_a_login_that_cannot_be_kept(
+    authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "keyring", None)
+    keys = {"flow": "device_code", "refresh_token": ""}
+    source = token_source(settings(authority, **keys), KeyringStore(tmp_path, "news"))
+    with pytest.raises(MailboxSettings, match="pip install"):
+        source.log_in(lambda _: pytest.fail("somebody was asked"))
+
+
 def test_client_credentials_need_no_person(authority: Authority, tmp_path: Path) -> None:
     authority.secret = "secret-canary"
     keys = {"flow": "client_credentials", "refresh_token": "", "client_secret": "secret-canary"}
@@ -235,9 +245,9 @@ def test_client_credentials_need_no_person(authority: Authority, tmp_path: Path)
 
 def test_a_person_logs_in_with_a_code_and_never_again(authority: Authority, tmp_path: Path) -> None:
     authority.pending = 2
-    keys = {"flow": "device_code", "refresh_token": ""}
+    keys = {"flow": "device_code", "refresh_token": "", "mailbox": "the news"}
     source = token_source(settings(authority, **keys), FileStore(tmp_path, "news"))
-    with pytest.raises(MailboxCredentials, match="bounced login"):
+    with pytest.raises(MailboxCredentials, match="Type: bounced login 'the news'$"):
         source.token()
     shown: list[str] = []
     source.log_in(shown.append)
@@ -300,7 +310,7 @@ def test_no_secret_is_told_even_when_the_authority_repeats_it(
         source.token()
     for text in (str(refused.value), str(spent.value), repr(chosen), repr(source), caplog.text):
         assert "canary" not in text
-    assert "bounced login" in str(spent.value)
+    assert "Get a new refresh_token" in str(spent.value)
 
 
 # -- Microsoft through msal, Google through google-auth
