@@ -107,12 +107,8 @@ class Secret:
 
     def _from_environment(self, name: str) -> str:
         if name not in os.environ:
-            raise ConfigError(
-                (
-                    f"{self.source}: the environment has no variable {name}; "
-                    "set it where bounced is started",
-                )
-            )
+            trouble = f"the environment has no variable {name}; set it where bounced is started"
+            raise ConfigError((f"{self.source}: {trouble}",))
         return os.environ[name]
 
     def _from_file(self, name: str) -> str:

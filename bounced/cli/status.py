@@ -37,8 +37,9 @@ if TYPE_CHECKING:
 def status(context: click.Context, *, as_json: bool, patience: float, metrics: bool) -> None:
     """Show each mailbox: when it was last emptied, and what was found in it.
 
-    Exits with 1 when one of the configuration has been failing for long, a `bounced run` has given no sign of life for
-    as long, or something could not be told to a webhook, so that a monitor can ask it.
+    Exits with 1 when one of the configuration has been failing for long, a `bounced run` has
+    given no sign of life for as long, or something could not be told to a webhook, so that a
+    monitor can ask it.
     """
     from bounced.ledger import health
     from bounced.ledger.outbox import outboxes

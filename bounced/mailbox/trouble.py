@@ -146,24 +146,8 @@ def sort(  # noqa: PLR0911 - one line for each kind
 
 
 def _network(problem: OSError | EOFError, scene: Scene) -> MailboxError:
-    if isinstance(problem, ssl.SSLCertVerificationError):
-        return _certificate(problem, scene)
-    if isinstance(problem, ssl.SSLError) and problem.reason in (
-        "WRONG_VERSION_NUMBER",
-        "HTTP_REQUEST",
-        "UNKNOWN_PROTOCOL",
-    ):
-        return MailboxSettings(
-            f"{scene.server} does not speak TLS on that port.",
-            TLS_CHOICES,
-        )
-    if (
-        isinstance(problem, ssl.SSLError)
-        and "VERSION" in (problem.reason or "") + str(problem).upper()
-    ):
-        return MailboxSettings(
-            f"{scene.server} offers only versions of TLS that are no longer safe."
-        )
+    if isinstance(problem, ssl.SSLError) and (told := _encryption(problem, scene)) is not None:
+        return told
     if isinstance(problem, socket.gaierror):
         return MailboxTemporary(
             f"The host {scene.quote(scene.host)} has no address ({scene.quote(problem.strerror)}).",
@@ -178,6 +162,19 @@ def _network(problem: OSError | EOFError, scene: Scene) -> MailboxError:
     return MailboxTemporary(
         f"The connection to {scene.server} failed while {scene.doing} ({words})."
     )
+
+
+def _encryption(problem: ssl.SSLError, scene: Scene) -> MailboxError | None:
+    if isinstance(problem, ssl.SSLCertVerificationError):
+        return _certificate(problem, scene)
+    if problem.reason in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "UNKNOWN_PROTOCOL"):
+        return MailboxSettings(f"{scene.server} does not speak TLS on that port.", TLS_CHOICES)
+    if "VERSION" in (problem.reason or "") + str(problem).upper():
+        return MailboxSettings(
+            f"{scene.server} offers only versions of TLS that are no longer safe.",
+            "Whoever runs the mail server has to switch on TLS 1.2 or later.",
+        )
+    return None
 
 
 def _certificate(problem: ssl.SSLCertVerificationError, scene: Scene) -> MailboxError:

@@ -118,8 +118,8 @@ def test_a_mailbox_that_was_taken_out_of_the_configuration_alarms_nobody_after_a
     url = f"sqlite:///{bounced.folder}/bounced.db"
     (bounced.folder / "box").mkdir()
     for hours, counts in ((23, True), (25, False)):
-        moment = f"datetime('now', '-{hours} hours')"
-        rows(url, f"UPDATE mailbox SET last_sync_at = {moment}, failing_since = {moment}")
+        then = "UPDATE mailbox SET last_sync_at = {0}, failing_since = {0}"
+        rows(url, then.format(f"datetime('now', '-{hours} hours')"))
         configure(bounced.folder, {"name": "other", "path": "box"})
         told = bounced("status")
         assert told.exit_code == (1 if counts else 0)

@@ -247,7 +247,7 @@ def test_a_person_logs_in_with_a_code_and_never_again(authority: Authority, tmp_
     authority.pending = 2
     keys = {"flow": "device_code", "refresh_token": "", "mailbox": "the news"}
     source = token_source(settings(authority, **keys), FileStore(tmp_path, "news"))
-    with pytest.raises(MailboxCredentials, match="Type: bounced login 'the news'$"):
+    with pytest.raises(MailboxCredentials, match=r"Type: bounced login 'the news'$"):
         source.token()
     shown: list[str] = []
     source.log_in(shown.append)
