@@ -162,6 +162,8 @@ def _places(lines: list[str], around: Surroundings) -> list[_Place]:
         return _failed_by_header(lines, around)
     for way in (_line_starts, _commands, _labelled, _with_names, _inline, _anywhere):
         places = [p for p in way(lines) if _may_fail(p.address, around)]
+        if way is _commands:
+            places = _without_advised(places, lines, around)
         if way in (_inline, _anywhere):
             places = [p for p in places if p.address.lower() in around.mailed] or places
         if way is _anywhere and len({p.address.lower() for p in places}) > 1:
@@ -176,6 +178,18 @@ def _places(lines: list[str], around: Surroundings) -> list[_Place]:
     if len(titled) == 1:
         return [_Place(next(iter(titled)), -1)]
     return _bare_names(lines, around)
+
+
+def _without_advised(places: list[_Place], lines: list[str], around: Surroundings) -> list[_Place]:
+    """Leave out whom only an answer names where the notice names one who was mailed.
+
+    `551 User not local; please try <b@example.com>` (RFC 5321, 3.4) is no failure of b's.
+    """
+    strange = [p for p in places if p.address.lower() not in around.mailed]
+    strange = [p for p in strange if not _COMMAND_LINE.search(lines[p.line])]
+    if not strange or not any(_named(around.mailed, line) for line in lines):
+        return places
+    return [place for place in places if place not in strange]
 
 
 _LISTED = re.compile(
@@ -535,7 +549,7 @@ def _with_continuation(lines: list[str], number: int) -> str:
             not word
             or word.startswith((">>>", "...", "---"))
             or pattern("boilerplate").match(word)
-            or re.match(r"[2-5]\d\d ", word)
+            or (re.match(r"[2-5]\d\d ", word) and not said[-1].startswith(f"{word[:3]}-"))
         ):
             break
         said.append(word)

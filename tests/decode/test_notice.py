@@ -186,3 +186,22 @@ def test_the_host_that_answered_is_named_where_the_words_name_it(
 
 def test_an_address_a_thousand_times_is_read_in_good_time() -> None:
     assert len(read(f"<{A}> (trouble)\n" * 2_000)) == 1
+
+
+def test_whom_an_answer_tells_to_try_is_not_who_failed() -> None:
+    text = (
+        f"There was an error delivering your mail to <{A}>.\n\n"
+        "mx.example.com [192.0.2.1] did not like our RCPT TO:\n"
+        "551 5.1.6 a has moved; please try <b@example.org>\n"
+    )
+    assert read(text, mailed=(A,)) == [(A, 551, "5.1.6")]
+
+
+def test_an_answer_of_several_lines_is_read_to_its_last() -> None:
+    text = (
+        f"There was an error delivering your mail to <{A}>.\n\n"
+        "mx.example.com [192.0.2.1] did not like our connect:\n"
+        "554-mx.example.com\n554 Your server has a poor reputation here\n\nMessage headers follow.\n"
+    )
+    (report,) = notice.recipients(text, Surroundings())
+    assert report.reply.text.endswith("Your server has a poor reputation here")
