@@ -181,15 +181,15 @@ def _places(lines: list[str], around: Surroundings) -> list[_Place]:
 
 
 def _without_advised(places: list[_Place], lines: list[str], around: Surroundings) -> list[_Place]:
-    """Leave out whom only an answer names where the notice names one who was mailed.
+    """Leave out whom an answer only tells to try, where the notice names one who was mailed.
 
     `551 User not local; please try <b@example.com>` (RFC 5321, 3.4) is no failure of b's.
     """
-    strange = [p for p in places if p.address.lower() not in around.mailed]
-    strange = [p for p in strange if not _COMMAND_LINE.search(lines[p.line])]
-    if not strange or not any(_named(around.mailed, line) for line in lines):
+    advised = [p for p in places if _ADVICE.search(lines[p.line])]
+    advised = [p for p in advised if p.address.lower() not in around.mailed]
+    if not advised or not any(_named(around.mailed, line) for line in lines):
         return places
-    return [place for place in places if place not in strange]
+    return [place for place in places if place not in advised]
 
 
 _LISTED = re.compile(
@@ -348,7 +348,10 @@ def _commands(lines: list[str]) -> Iterator[_Place]:
 
 
 # an address to try next
-_ADVICE = re.compile(r"\binstead\b|for example|\be\.g\.|stattdessen|zum beispiel", re.IGNORECASE)
+_ADVICE = re.compile(
+    r"\binstead\b|\btry <|for example|\be\.g\.|stattdessen|zum beispiel|^\W{0,8}551\b",
+    re.IGNORECASE,
+)
 
 
 def _inline(lines: list[str]) -> Iterator[_Place]:
