@@ -337,7 +337,7 @@ def _spellings(kind: str, value: Any) -> list[str]:
     if kind in _NO_ROOM:
         return [""]
     if kind == "LITERAL":
-        return [chr(value).lower()]
+        return [_letter(value)]
     each: list[list[str]] = [[]]
     if kind == "SUBPATTERN":
         each = [_sequences(value[-1])]
@@ -346,8 +346,13 @@ def _spellings(kind: str, value: Any) -> list[str]:
     elif kind == "MAX_REPEAT" and tuple(value[:2]) == (0, 1):
         each = [_sequences(value[2]), [""]]
     elif kind == "IN" and all(str(name) == "LITERAL" for name, _ in value):
-        each = [[chr(what).lower() for _, what in value]]
+        each = [[_letter(what) for _, what in value]]
     return list(dict.fromkeys(s for one in each for s in one)) if all(each) else []
+
+
+def _letter(code: int) -> str:
+    """A letter of an expression as a text in lower case has it."""
+    return _lowered(chr(code)) or chr(code)
 
 
 def _sequences(parsed: Any) -> list[str]:

@@ -36,7 +36,9 @@ def daemon_sender(message: Message) -> bool:
 def _daemon(sender: str) -> bool:
     address = first_address(sender)
     name = sender.replace(address, "").strip(" \"'<>()")
-    if not address or pattern("daemon").search(address):
+    # what a host is called tells nothing: "mailer.example.com" has people, too
+    account = address[: address.rfind("@") + 1]
+    if not address or pattern("daemon").search(account):
         return pattern("daemon").search(sender) is not None
     # a person may be called Daemon, and a newsletter Postmaster Digest
     found = pattern("daemon").search(name)
@@ -93,7 +95,9 @@ def is_report(message: Message, notice: str) -> bool:
     if points < 1:
         return False  # whatever it says: a person's mail, which most mail is
     reply = smtp_words(notice)
-    if not reply and _speaks_of_other_things(message, notice):
+    if _nothing_came_back(message, notice) or (
+        not reply and _speaks_of_other_things(message, notice)
+    ):
         return False
     return _agree(message, notice, points, reply=reply)
 
@@ -141,6 +145,17 @@ def _speaks_of_other_things(message: Message, notice: str) -> bool:
     if pattern("parcels").search(told) or pattern("mail_words").search(told) is None:
         return True
     return not report_subject(message)
+
+
+def _nothing_came_back(message: Message, notice: str) -> bool:
+    """Whether a program warns the owner of a mailbox, or tells that a mail went on without a part.
+
+    Both speak like a refusal, and neither says that a mail was returned.
+    """
+    if message.content_type == "multipart/report":
+        return False
+    told = message.header("subject") + "\n" + notice[:2_000]
+    return pattern("went_on").search(told) is not None
 
 
 def _asks_about_it(head: str) -> bool:

@@ -258,11 +258,14 @@ def _line_starts(lines: list[str]) -> Iterator[_Place]:
         named = found is not None
         if found is None or found["label"] or _in_company(line[: found.start("address")]):
             continue
+        if _SENDER_LABEL.fullmatch(lines[number - 1] if number else ""):
+            continue  # a table, a cell a line
         place = _place(found, number)
         speaking = bool(place.tail) and not line[:1].isspace()
         yield place
 
 
+_SENDER_LABEL = re.compile(rf"\W{{0,8}}{alternatives('sender_label')}\W{{0,8}}", re.IGNORECASE)
 _PROGRAM = re.compile(r"^\s*<?\"?\|?(/[^\"<>\s]{2,200})")
 
 
@@ -473,8 +476,12 @@ def _reply(place: _Place, lines: list[str], *, lonely: bool) -> Reply:
 
 
 def _says_something(beside: str) -> bool:
-    """Whether words beside an address are more than its owner's name."""
-    return len(ADDRESS.sub("", beside)) > 24 or pattern("failure").search(beside) is not None
+    """Whether words beside an address are more than its owner's name, or what introduces it."""
+    if pattern("failure").search(beside):
+        return True
+    last = next(reversed(list(islice(addresses(beside), 20))), None)
+    introduced = last is not None and not beside[last.end() :].strip(" .>)]}\"'")
+    return not introduced and len(ADDRESS.sub("", beside)) > 24
 
 
 def _beside(place: _Place) -> tuple[str, Reply]:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from bounced.decode.original import addresses_in, returned_fields
+from bounced.decode.evidence import failure_words, reply_subject, smtp_words
+from bounced.decode.original import addresses_in, returned_fields, returned_part
 from bounced.decode.rfc3464 import address_in, groups
+from bounced.decode.words import pattern
 from bounced.model import Kind, RecipientReport, Reply, Report
 
 if TYPE_CHECKING:
@@ -43,7 +45,20 @@ def _feedback(message: Message) -> dict[str, str] | None:
         return {}
     if message.header("x-hmxmroriginalrecipient") or _is_junk_report(message):
         return {}
-    return None
+    return {} if _in_words(message) else None
+
+
+def _in_words(message: Message) -> bool:
+    """Whether a provider encloses a mail that its reader complained of, and says so in words.
+
+    A filter that refuses a mail may call it the same, but speaks of a delivery, too.
+    """
+    if message.content_type != "multipart/mixed" or returned_part(message) is None:
+        return False
+    told = message.header("subject") + "\n" + message.text()[:4_000]
+    if pattern("complaint").search(told) is None or reply_subject(message):
+        return False
+    return not (failure_words(told) or smtp_words(told))
 
 
 def _opt_out(message: Message) -> Report | None:
