@@ -96,8 +96,21 @@ def test_a_mail_system_is_believed(sender: str, subject: str, returns: str) -> N
         ("Matt Daemon <matt@example.net>", False),
         ("Anna <anna@example.net>", False),
         ("The Postmaster Weekly Digest <news@example.net>", False),
+        ("No Reply <no-reply@mailer.example.com>", False),
         ("", False),
     ],
 )
 def test_who_signs_like_a_mail_system(sender: str, daemon: bool) -> None:  # noqa: FBT001
     assert evidence.daemon_sender(read(mail(sender, "x", "x"))) is daemon
+
+
+@pytest.mark.parametrize(
+    ("subject", "text"),
+    [
+        ("The mailbox is almost full", "b@example.org has used 92% of its quota."),
+        ("Warning: E-mail viruses detected", "It was delivered without it to b@example.org."),
+        ("Speicher", "Ihr Postfach b@example.org ist fast voll: 552 5.2.2 droht."),
+    ],
+)
+def test_a_warning_after_which_nothing_came_back_is_no_bounce(subject: str, text: str) -> None:
+    assert parse(mail("postmaster@example.com", subject, text, returns="")).bounces == ()

@@ -34,3 +34,18 @@ def test_a_name_that_was_removed_is_nobodys() -> None:
 def test_a_person_who_complains_in_words_sends_no_feedback_report() -> None:
     text = "Stop sending abuse!\n\nFeedback-Type: abuse\nOriginal-Rcpt-To: b@example.com\n"
     assert parse(mail("Anna <anna@example.net>", "Complaint", text)).report.kind is Kind.OTHER
+
+
+def enclosing(words: str) -> bytes:
+    text = f"--b\n\n{words}\n--b\nContent-Type: message/rfc822\n\n{RETURNED}\n--b--\n"
+    return mail("abuse@example.net", "Notice", text, "Content-Type: multipart/mixed; boundary=b")
+
+
+def test_a_provider_may_tell_of_a_complaint_in_words() -> None:
+    got = parse(enclosing("Our customer marked this message as spam."))
+    assert (got.report.kind, [b.verdict.outcome for b in got.bounces]) == (Kind.COMPLAINT, ["none"])
+
+
+def test_a_refusal_that_speaks_of_spam_is_no_complaint() -> None:
+    words = "Your message could not be delivered: 550 marked by us as spam."
+    assert parse(enclosing(words)).report.kind is not Kind.COMPLAINT
