@@ -27,7 +27,7 @@ from bounced.decode.original import (
 )
 from bounced.decode.words import pattern
 from bounced.message import CUT, read
-from bounced.model import Action, Kind, RecipientReport, Report
+from bounced.model import Action, Kind, RecipientReport, Reply, Report
 from bounced.smtp import ADDRESS, parse_reply, verp_recipient
 
 if TYPE_CHECKING:
@@ -150,6 +150,8 @@ def _structured(view: _View) -> Report | None:
     if any(r.action is Action.DELAYED for r in recipients) and _expired(view.said):
         recipients = [replace(r, action=Action.FAILED) for r in recipients]
     name = formats.recognise(message, view.said)
+    if name and name.first_answer_for_all:
+        recipients = _only_the_named(recipients)
     return Report(
         kind_of(recipients),
         tuple(recipients),
@@ -190,6 +192,17 @@ def _asks_for_a_person(recipients: Sequence[RecipientReport], view: _View) -> bo
     if not own or evidence.daemon_sender(view.message):
         return False
     return pattern("challenge").search(view.said[:6_000]) is not None
+
+
+def _only_the_named(recipients: Sequence[RecipientReport]) -> list[RecipientReport]:
+    """Take an answer that all of several share from those whom it does not name."""
+    if len(recipients) < 2 or len({r.reply for r in recipients}) > 1:
+        return list(recipients)
+    said = recipients[0].reply.text.lower()
+    return [
+        r if r.address.lower() in said else replace(r, reply=Reply(), status=None)
+        for r in recipients
+    ]
 
 
 def _expired(said: str) -> bool:

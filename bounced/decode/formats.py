@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from bounced.message import Message
 
 _BOOK = Path(__file__).with_name("formats.toml")
-_KEYS = frozenset({"name", "when", "begins", "recipient"})
+_KEYS = frozenset({"name", "when", "begins", "recipient", "first_answer_for_all"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +26,7 @@ class Format:
     when: tuple[tuple[str, re.Pattern[str]], ...] = ()
     begins: Alternatives | None = None
     recipient: re.Pattern[str] | None = None
+    first_answer_for_all: bool = False
 
 
 def recognise(message: Message, notice: str) -> Format | None:
@@ -86,6 +87,7 @@ def _format(entry: dict[str, object]) -> Format:
         when=tuple((header, _pattern(str(text))) for header, text in when.items()),
         begins=Alternatives([str(entry["begins"])]) if "begins" in entry else None,
         recipient=_pattern(str(entry["recipient"])) if "recipient" in entry else None,
+        first_answer_for_all=bool(entry.get("first_answer_for_all", False)),
     )
 
 
