@@ -88,9 +88,34 @@ def decode_charset(data: bytes, charset: str | None) -> str:
             text = data.decode(codec)
         except (UnicodeDecodeError, ValueError):
             continue
-        sure = codec == "utf-8" or text.isascii()
-        return text if sure else _as_meant(data, text, codec)
+        if text.isascii():
+            return text
+        return _encoded_once(text) if codec == "utf-8" else _as_meant(data, text, codec)
     return data.decode(_guess(data[:20_000], declared), "replace")
+
+
+# No Western word has four letters in a row that are not ASCII
+_LATIN_RUN = re.compile("[\x80-\xff]{4}")
+
+
+def _encoded_once(text: str) -> str:
+    """Undo that a server's answer was read as Latin-1 and then encoded, as programs do in haste."""
+    if _LATIN_RUN.search(text) is None:
+        return text
+    return "\n".join(map(_line_encoded_once, text.split("\n")))
+
+
+def _line_encoded_once(line: str) -> str:
+    if _LATIN_RUN.search(line) is None:
+        return line
+    try:
+        data = line.encode("latin-1")
+    except UnicodeEncodeError:
+        return line
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        return data.decode(_guess(data, _WESTERN), "replace")
 
 
 def _as_meant(data: bytes, text: str, declared: str) -> str:
