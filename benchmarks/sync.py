@@ -188,15 +188,16 @@ class Setting:
             connection.login(USER, self.server.password)
             return int(connection.select(readonly=True)[1][0] or 0)
 
-    def sync(self) -> Measured:
-        return measured([sys.executable, "-c", COMMAND, "sync"], self.home)
+    def sync(self, jobs: int) -> Measured:
+        command = [sys.executable, "-c", COMMAND, "sync", "--jobs", str(jobs)]
+        return measured(command, self.home)
 
 
-def row(setting: Setting, first: int, count: int, *, sampled: bool) -> None:
+def row(setting: Setting, first: int, count: int, jobs: int, *, sampled: bool) -> None:
     setting.deliver(10**7 - WARM - first, WARM)
-    idle = setting.sync()
+    idle = setting.sync(jobs)
     setting.deliver(first, count)
-    done = setting.sync()
+    done = setting.sync(jobs)
     if waiting := setting.waiting():
         raise SystemExit(f"{waiting} letters are still in the mailbox")
     alone = reading_alone(setting.home, first, min(count, 5000)) / min(count, 5000)
@@ -253,6 +254,7 @@ def main() -> None:
     parser.add_argument("--letters", type=int, nargs="+", default=[5000])
     parser.add_argument("--database", choices=("sqlite", "postgresql"), default="sqlite")
     parser.add_argument("--grow", action="store_true", help="One database for all rows.")
+    parser.add_argument("--jobs", type=int, default=1, help="Processes that read letters.")
     parser.add_argument("--samples", action="store_true", help="Memory and files as it goes.")
     wanted = parser.parse_args()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -263,12 +265,12 @@ def main() -> None:
     if wanted.grow:
         with setting(wanted.database, limit) as kept:
             for count in wanted.letters:
-                row(kept, first, count, sampled=wanted.samples)
+                row(kept, first, count, wanted.jobs, sampled=wanted.samples)
                 first += count
         return
     for count in wanted.letters:
         with setting(wanted.database, limit) as fresh:
-            row(fresh, 0, count, sampled=wanted.samples)
+            row(fresh, 0, count, wanted.jobs, sampled=wanted.samples)
 
 
 if __name__ == "__main__":

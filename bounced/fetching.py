@@ -11,9 +11,14 @@ import threading
 from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
-    from bounced.model import Letter
+    from bounced.model import Letter, Reading
+
+    Promise = Callable[[], Reading] | None
+    # a letter, and what gives its reading where that has begun already
+    Begun = tuple[Letter, Promise]
+    Begin = Callable[[Sequence[Letter]], Sequence[Promise]]
 
 BUDGET: Final = 16 * 1024 * 1024
 HANDFUL: Final = 256 * 1024  # bytes that change hands at once
@@ -25,6 +30,11 @@ class Fetches(Protocol):
 
     def fetch(self, uids: Sequence[int]) -> Iterator[Letter]:
         """The letters that could be had."""
+
+
+def nobody(letters: Sequence[Letter]) -> Sequence[Promise]:
+    """What begins to read letters where nobody does before they are asked for."""
+    return [None] * len(letters)
 
 
 class Ahead:
@@ -39,9 +49,12 @@ class Ahead:
         self._mailbox = mailbox
         self._last: _Batch | None = None
 
-    def ask(self, uids: Sequence[int]) -> Iterator[Letter]:
-        """Begin to fetch these, after what was asked for before; the letters as they come."""
-        self._last = _Batch(self._mailbox, uids, self.turn, self._last)
+    def ask(self, uids: Sequence[int], begin: Begin = nobody) -> Iterator[Begun]:
+        """Begin to fetch these, after what was asked for before; the letters as they come.
+
+        `begin` is called with some of them at a time, on the thread that fetches.
+        """
+        self._last = _Batch(self._mailbox, uids, self.turn, self._last, begin)
         return self._last.letters()
 
     @property
@@ -58,12 +71,18 @@ class Ahead:
 
 class _Batch:
     def __init__(
-        self, mailbox: Fetches, uids: Sequence[int], turn: threading.Lock, before: _Batch | None
+        self,
+        mailbox: Fetches,
+        uids: Sequence[int],
+        turn: threading.Lock,
+        before: _Batch | None,
+        begin: Begin,
     ) -> None:
         self._source = mailbox.fetch(uids)
         self._turn = turn
         self._before = before
-        self._come: list[Letter] = []
+        self._begin = begin
+        self._come: list[Begun] = []
         self._size = 0
         self._done = self._closed = False
         self.problem: BaseException | None = None
@@ -71,7 +90,7 @@ class _Batch:
         self.thread = threading.Thread(target=self._fetch, name="fetching", daemon=True)
         self.thread.start()
 
-    def letters(self) -> Iterator[Letter]:
+    def letters(self) -> Iterator[Begun]:
         while True:
             with self._changed:
                 # awake now and then, for signals that came just before (bounced.cli.stopping)
@@ -128,12 +147,13 @@ class _Batch:
     def _hand_over(self, some: list[Letter]) -> bool:
         """Put letters where they are wanted, once there is room; False when there are no more."""
         size = sum(len(letter.raw) for letter in some)
+        begun = zip(some, self._begin(some), strict=True)
         with self._changed:
             # what is over the budget by itself passes when nothing else is waiting
             self._changed.wait_for(
                 lambda: self._closed or not self._come or self._size + size <= BUDGET
             )
-            self._come += some
+            self._come += begun
             self._size += size
             self._changed.notify_all()
         return bool(some)

@@ -119,7 +119,7 @@ class Jobs(Generic[T, R]):
 
     def _apart(self, some: list[T]) -> list[R]:
         """The results of a portion by workers of its own, as many as it kills."""
-        with self._executor(1) as alone:
+        with executor(1) as alone:
             try:
                 return alone.submit(self._work, some).result()
             except BrokenProcessPool:
@@ -141,7 +141,7 @@ class Jobs(Generic[T, R]):
             return future
 
     def _start(self) -> None:
-        self._pool = self._executor(self._count)
+        self._pool = executor(self._count)
         self._pool.submit(_nothing).result()
 
     def _stop(self) -> None:
@@ -149,17 +149,19 @@ class Jobs(Generic[T, R]):
             self._pool.shutdown(cancel_futures=True)
             self._pool = None
 
-    @staticmethod
-    def _executor(count: int) -> ProcessPoolExecutor:
-        ways = multiprocessing.get_all_start_methods()
-        way = "fork" if "fork" in ways else "spawn"
-        context = multiprocessing.get_context(way)
-        return ProcessPoolExecutor(count, context, initializer=_live_and_die_with_parent)
+
+def executor(count: int) -> ProcessPoolExecutor:
+    """Processes that are forked at the first task, where the system can."""
+    ways = multiprocessing.get_all_start_methods()
+    way = "fork" if "fork" in ways else "spawn"
+    context = multiprocessing.get_context(way)
+    return ProcessPoolExecutor(count, context, initializer=_live_and_die_with_parent)
 
 
 def _live_and_die_with_parent() -> None:
-    """An interrupt is the parent's to hear; and whatever ends it ends its workers."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Signals are the parent's to hear; and whatever ends it ends its workers."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
 
     def outlive_nobody() -> None:

@@ -14,11 +14,12 @@ import tempfile
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Protocol
 
 from bounced.failpoint import failpoint
-from bounced.fetching import Ahead
+from bounced.fetching import Ahead, nobody
 from bounced.isolation import dismiss, read_in_child
 from bounced.model import INTERRUPTED, STOPPED, Destination
 from bounced.reading import read_letter
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import IO
 
+    from bounced.fetching import Begun, Promise
     from bounced.model import Kind, Letter, Reading, Recorded, Rehearsed, Visit
 
     # `bounced.reading.read_letter`, and whoever does the same
@@ -113,6 +115,13 @@ class Rehearsing(Protocol):
         """Record the batches as a sync would, see what follows, and take it all back."""
 
 
+class Readers(Protocol):
+    """Others who read letters while we record (`bounced.readers`)."""
+
+    def begin(self, letters: Sequence[Letter], at: datetime) -> Sequence[Promise]:
+        """Let these be read; for each, what waits for its reading and gives it. On any thread."""
+
+
 class Observer:
     """Override what you want to hear about; the command line prints, tests collect."""
 
@@ -179,20 +188,21 @@ def sync(  # noqa: PLR0913 - the story has this many characters
     gather: timedelta | None = None,
     clock: Callable[[], datetime] = now,
     read: Read | None = None,
+    readers: Readers | None = None,
 ) -> Tally:
     """Empty one mailbox into the ledger. Raises what mailbox and ledger raise; both stay whole.
 
     `books` are the operator's own rule books; `keep` is given the bytes of a letter that cannot
     be read, before that is recorded; `stop` is asked between batches; `gather` makes one run of
-    the passes within that time. `read` is for whoever has letters read elsewhere; without it they
-    are read here.
+    the passes within that time. `read` is for whoever has read the letters already; `readers` read
+    them as they come; without either they are read here.
     """
     visit = ledger.begin(mailbox.name, owner=owner, at=clock(), gather=gather)
     if visit is None:
         raise LeaseTakenError(mailbox.name)
     tally = Tally(run_id=visit.run_id)
     reader = _reader(books, keep, clock, read)
-    this = _Pass(mailbox, ledger, observer, visit, tally, reader, clock, Ahead(mailbox))
+    this = _Pass(mailbox, ledger, observer, visit, tally, reader, clock, Ahead(mailbox), readers)
     error: str | None = INTERRUPTED
     try:
         failpoint("leased")
@@ -223,9 +233,10 @@ class _Pass:
     observer: Observer
     visit: Visit
     tally: Tally
-    read: Callable[[Letter, int], Reading]
+    read: Callable[[Letter, int, Promise], Reading]
     clock: Callable[[], datetime]
     ahead: Ahead  # whoever talks to the mailbox once it is open holds its turn
+    readers: Readers | None = None
 
     def empty(self, size: int, stop: Callable[[], bool]) -> None:
         """Work through what waits; the next batch is fetched while one is read and recorded."""
@@ -239,12 +250,18 @@ class _Pass:
             self._one_batch(*batch)
             batch = following
 
-    def _coming(self, size: int) -> Iterator[tuple[Iterator[Letter], Mapping[int, int]]]:
+    def _coming(self, size: int) -> Iterator[tuple[Iterator[Begun], Mapping[int, int]]]:
         """Batches of which fetching has begun, each with the attempts at its letters so far."""
         for uids in self._batches(size):
             attempts = self.ledger.attempt(self.visit, uids)
             failpoint("attempt")
-            yield self.ahead.ask(uids), attempts
+            yield self.ahead.ask(uids, partial(self._begin, attempts)), attempts
+
+    def _begin(self, attempts: Mapping[int, int], letters: Sequence[Letter]) -> Sequence[Promise]:
+        """Let those be read that need not be read apart, where somebody else does."""
+        if self.readers is None or any(attempts[one.uid] > TRUSTED_ATTEMPTS for one in letters):
+            return nobody(letters)
+        return self.readers.begin(letters, self.clock())
 
     def _batches(self, size: int) -> Iterator[Sequence[int]]:
         waiting = self.mailbox.waiting()
@@ -256,16 +273,16 @@ class _Pass:
             failpoint("searched")
             yield from _batched(self.ledger.unrecorded(self.visit, uids), size)
 
-    def _one_batch(self, letters: Iterator[Letter], attempts: Mapping[int, int]) -> None:
+    def _one_batch(self, letters: Iterator[Begun], attempts: Mapping[int, int]) -> None:
         """Record what comes of a batch: in pieces, so that the lease outlives a slow server, and
         up to where the line breaks, so that one that breaks in every batch empties the folder too.
         """
         broken: list[Exception] = []
         readings: list[Reading] = []
         since = self.clock()
-        for letter in _until_broken(letters, broken):
+        for letter, promise in _until_broken(letters, broken):
             failpoint("fetched")
-            reading = self.read(letter, attempts[letter.uid])
+            reading = self.read(letter, attempts[letter.uid], promise)
             failpoint("parsed")
             self.observer.concluded(reading)
             readings.append(reading)
@@ -337,7 +354,7 @@ def foretell(  # noqa: PLR0913 - the characters of `sync`, without those who cha
                         break
                     tried = ledger.attempts(mailbox.name, epoch, some)
                     fetched = mailbox.fetch(list(tried)) if tried else ()
-                    readings = [read(letter, tried[letter.uid] + 1) for letter in fetched]
+                    readings = [read(letter, tried[letter.uid] + 1, None) for letter in fetched]
                     pickle.dump(readings, kept)
                     tally.count(readings)
                     observer.recorded(tally.fetched)
@@ -362,13 +379,13 @@ def _reader(
     keep: Callable[[bytes], object] | None,
     clock: Callable[[], datetime],
     elsewhere: Read | None = None,
-) -> Callable[[Letter, int], Reading]:
+) -> Callable[[Letter, int, Promise], Reading]:
     """How letters are read: here, or apart once they have met too many crashes."""
 
-    def read(letter: Letter, attempts: int) -> Reading:
+    def read(letter: Letter, attempts: int, promise: Promise) -> Reading:
         apart = attempts > TRUSTED_ATTEMPTS
         reader = elsewhere or (read_in_child if apart else read_letter)
-        reading = reader(letter, clock(), books)
+        reading = promise() if promise else reader(letter, clock(), books)
         if keep is not None and reading.destination is Destination.QUARANTINE:
             keep(letter.raw)
         return reading
@@ -376,7 +393,7 @@ def _reader(
     return read
 
 
-def _until_broken(letters: Iterator[Letter], broken: list[Exception]) -> Iterator[Letter]:
+def _until_broken(letters: Iterator[Begun], broken: list[Exception]) -> Iterator[Begun]:
     """The letters until fetching them fails, if it does; why then goes into `broken`."""
     try:
         yield from letters

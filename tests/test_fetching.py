@@ -15,6 +15,8 @@ from bounced.model import Letter
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from bounced.fetching import Begun
+
 
 class Slow:
     """A mailbox that notes what it was asked for, and fails where it is told to."""
@@ -45,8 +47,8 @@ def until(true: Callable[[], bool]) -> None:
         time.sleep(0.005)
 
 
-def uids(letters: Iterator[Letter]) -> list[int]:
-    return [letter.uid for letter in letters]
+def uids(letters: Iterator[Begun]) -> list[int]:
+    return [letter.uid for letter, _ in letters]
 
 
 def test_letters_come_in_order_batch_by_batch() -> None:
@@ -92,7 +94,7 @@ def test_what_fetching_raised_is_raised_after_the_letters_before_it() -> None:
     ahead = Ahead(Slow(fails_at=3))
     seen: list[int] = []
     with pytest.raises(ConnectionError, match="gone"):
-        seen.extend(letter.uid for letter in ahead.ask([1, 2, 3, 4]))
+        seen.extend(letter.uid for letter, _ in ahead.ask([1, 2, 3, 4]))
     assert seen == [1, 2]
     assert isinstance(ahead.problem, ConnectionError)
     ahead.close()

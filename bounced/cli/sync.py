@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import time
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, closing, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,14 @@ from bounced.cli.alarms import say_alarms
 from bounced.cli.failures import Exit, failure, most_urgent, tell
 from bounced.cli.holds import say_how_to_decide
 from bounced.cli.incidents import say_incidents
-from bounced.cli.settings import Settings, config_option, on_a_terminal, open_ledger, say
+from bounced.cli.settings import (
+    Settings,
+    config_option,
+    jobs_option,
+    on_a_terminal,
+    open_ledger,
+    say,
+)
 from bounced.cli.stopping import Stop
 from bounced.cli.tables import counted
 
@@ -28,6 +35,7 @@ if TYPE_CHECKING:
     from bounced.mailbox.imap import ImapMailbox
     from bounced.mailbox.oauth2 import TokenSource
     from bounced.mailbox.spool import SpoolMailbox
+    from bounced.readers import Readers
     from bounced.sync import Observer, Tally
 
 
@@ -35,9 +43,12 @@ if TYPE_CHECKING:
 @click.argument("mailboxes", nargs=-1, metavar="[MAILBOX]...")
 @click.option("--plan", is_flag=True, help="Say what it would do, and touch nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a mailbox.")
+@jobs_option
 @config_option
 @click.pass_context
-def sync(context: click.Context, mailboxes: tuple[str, ...], *, plan: bool, as_json: bool) -> None:
+def sync(
+    context: click.Context, mailboxes: tuple[str, ...], *, plan: bool, as_json: bool, jobs: int
+) -> None:
     """Empty every mailbox of the configuration (or those named) into the database, once.
 
     With --plan letters are read and judged, and you are told who would be suppressed or released;
@@ -52,17 +63,24 @@ def sync(context: click.Context, mailboxes: tuple[str, ...], *, plan: bool, as_j
         from bounced.cli.plan import foretell_all
 
         context.exit(foretell_all(chosen, config, stop, as_json=as_json))
-    ledger = open_ledger(config)
-    try:
+    with _readers(jobs, config) as readers, closing(open_ledger(config)) as ledger:
         ledger.end_expired(at=datetime.now(UTC))
         codes = [
-            _sync_and_tell(mailbox, ledger, stop, config, as_json=as_json) for mailbox in chosen
+            _sync_and_tell(mailbox, ledger, stop, config, readers, as_json=as_json)
+            for mailbox in chosen
         ]
-    finally:
-        ledger.close()
     if stop():
         say("Stopped as asked; the next sync goes on from here.")
     context.exit(most_urgent(codes))
+
+
+def _readers(jobs: int, config: Config) -> AbstractContextManager[Readers | None]:
+    """Whoever reads letters beside us; with one job nobody does."""
+    if jobs == 1:
+        return nullcontext()
+    from bounced.readers import Readers
+
+    return Readers(jobs, config.rules)
 
 
 def chosen_mailboxes(config: Config, names: Sequence[str]) -> list[MailboxConfig]:
@@ -182,6 +200,7 @@ def empty(  # noqa: PLR0913, PLR0917 - what one pass needs
     observer: Observer,
     config: Config | None = None,
     folder: ImapMailbox | SpoolMailbox | None = None,
+    readers: Readers | None = None,
 ) -> Tally:
     """One pass over one mailbox. Raises whatever stops it; mailbox and ledger stay whole.
 
@@ -199,6 +218,7 @@ def empty(  # noqa: PLR0913, PLR0917 - what one pass needs
         books=() if config is None else config.rules,
         keep=None if config is None else Quarantine(config.quarantine_folder).keep,
         stop=stop,
+        readers=readers,
     )
 
 
@@ -207,11 +227,12 @@ def owner() -> str:
     return f"{socket.gethostname()}:{os.getpid()}"
 
 
-def _sync_and_tell(
+def _sync_and_tell(  # noqa: PLR0913 - what one pass needs
     mailbox: MailboxConfig,
     ledger: Ledger,
     stop: Stop,
     config: Config,
+    readers: Readers | None,
     *,
     as_json: bool,
 ) -> Exit:
@@ -223,7 +244,7 @@ def _sync_and_tell(
     try:
         folder = folder_to_empty(mailbox, ledger, config)
         with progress(mailbox.name) as observer, stop.hurried_by(folder.interrupt):
-            tally = empty(mailbox, ledger, stop, observer, config, folder)
+            tally = empty(mailbox, ledger, stop, observer, config, folder, readers)
     except Exception as problem:  # noqa: BLE001 - told; the other mailboxes get their turn
         if as_json:
             told = failure(problem)
