@@ -22,7 +22,7 @@ from bounced.rules import rulebook
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from concurrent.futures import Future, ProcessPoolExecutor
+    from concurrent.futures import Future
     from pathlib import Path
     from types import TracebackType
     from typing import Self
@@ -43,14 +43,12 @@ class Readers:
     """
 
     def __init__(self, count: int, books: tuple[Path, ...] = ()) -> None:
-        self._count = count
         self._books = books
-        self._pool: ProcessPoolExecutor | None = None
+        self._pool = executor(count)
 
     def __enter__(self) -> Self:
         rulebook(self._books)  # made once, before there are several of us
         gc.freeze()  # or else a reader's collector touches, and so copies, all of our pages
-        self._pool = executor(self._count)
         self._pool.submit(_read, (), datetime.now(UTC), self._books).result()
         return self
 
@@ -60,8 +58,7 @@ class Readers:
         problem: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._pool is not None:
-            self._pool.shutdown(cancel_futures=True)
+        self._pool.shutdown(cancel_futures=True)
 
     def begin(self, letters: Sequence[Letter], at: datetime) -> list[Promise]:
         """Let these be read; for each, what waits for its reading and gives it."""
@@ -73,8 +70,6 @@ class Readers:
         return promised
 
     def _ask(self, some: Sequence[Letter], at: datetime) -> Future[list[Reading]] | None:
-        if self._pool is None:
-            return None
         try:
             return self._pool.submit(_read, some, at, self._books)
         except BrokenProcessPool:

@@ -112,3 +112,18 @@ def test_whatever_happens_the_end_is_the_same(
     piles = [waiting(server, user, f".Bounced.{pile}") for pile in ("Processed", "Unrecognised")]
     assert sum(piles) == len(some_letters())
     shutil.rmtree(tmp_path)
+
+
+@pytest.mark.parametrize("step", ["fetched", "parsed", "committed", "moved"])
+def test_killed_while_others_read_for_it_the_end_is_the_same(
+    step: str, server: Dovecot, undisturbed: dict[str, list[Any]], url: str, tmp_path: Path
+) -> None:
+    user = f"failing{next(_users)}"
+    prepared(tmp_path, server, user, url)
+    code, said = run("sync", "--jobs", "2", cwd=tmp_path, plan=f"{step}:2:kill")
+    assert code == -signal.SIGKILL, said
+    code, said = run("sync", "--jobs", "2", cwd=tmp_path)
+    assert code == 0, said
+    assert {**end_state(url), "run": []} == {**undisturbed, "run": []}
+    assert waiting(server, user) == 0
+    shutil.rmtree(tmp_path)
