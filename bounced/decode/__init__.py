@@ -221,7 +221,7 @@ def kind_of(recipients: Sequence[RecipientReport]) -> Kind:
 def _enriched(recipients: Sequence[RecipientReport], view: _View) -> list[RecipientReport]:
     """Where the report keeps less than the words beside it say, take the words' answer."""
     silent = [r for r in recipients if r.reply.code is None and r.action not in _WENT]
-    if not silent and "<<<" not in view.said:
+    if not silent and ("<<<" not in view.message.text() or "<<<" not in view.said):
         return list(recipients)
     answers = list(notice.transcript(view.said.split("\n"))) if "<<<" in view.said else []
     names = [a for r in silent for a in (r.address, r.original_address) if a]

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 from bounced.automaton import Alternatives
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from bounced.message import Message
 
 _BOOK = Path(__file__).with_name("formats.toml")
@@ -32,17 +34,24 @@ class Format:
 def recognise(message: Message, notice: str) -> Format | None:
     """The first dialect that fits, or None."""
     forms, (beginnings, begun, others) = formats(), _evidence()
+    known = {header: _known(header, message.header(header)) for header in _signatures()}
     told = (begun[place] for place in beginnings.standing(notice[:20_000]))
-    first = next((number for number in told if _signed(forms[number], message)), len(forms))
-    for number in others:
-        if number < first and _signed(forms[number], message):
-            return forms[number]
+    first = next((number for number in told if _signed(forms[number], known)), len(forms))
+    if any(known.values()):
+        silent = (number for number in others if _signed(forms[number], known))
+        first = min(first, next(silent, first))
     return forms[first] if first < len(forms) else None
 
 
-def _signed(form: Format, message: Message) -> bool:
-    """Whether the headers are the dialect's."""
-    return all(form.name in _known(header, message.header(header)) for header, _ in form.when)
+@cache
+def _signatures() -> tuple[str, ...]:
+    """The headers by which dialects are known."""
+    return tuple(sorted({header for form in formats() for header, _ in form.when}))
+
+
+def _signed(form: Format, known: Mapping[str, frozenset[str]]) -> bool:
+    """Whether the headers are the dialect's; `known` are those that each header may be of."""
+    return not form.when or all(form.name in known[header] for header, _ in form.when)
 
 
 def _known(header: str, value: str) -> frozenset[str]:

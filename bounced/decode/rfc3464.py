@@ -178,7 +178,7 @@ _ESCAPED = re.compile(r"\\x\{([0-9A-Fa-f]{2,6})\}")
 
 def address_in(value: str) -> str | None:
     """The mailbox of a recipient field, without its address type; None if none stands there."""
-    if _FOLDED_QUOTE.search(value):
+    if not value or ('"' in value and _FOLDED_QUOTE.search(value)):
         return None
     value = value.replace("\n", " ").strip()
     if "\\x{" in value:  # utf-8-addr-xtext, RFC 6533 3

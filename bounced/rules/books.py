@@ -492,8 +492,8 @@ def vocabulary() -> frozenset[str]:
 def names_in(*addresses: str | None) -> frozenset[str]:
     """What mailboxes are called, where that cannot be mistaken for what a server says."""
     names = set()
-    for address in addresses:
-        local = fold((address or "").rpartition("@")[0])
+    for address in filter(None, addresses):
+        local = fold(address.rpartition("@")[0])
         if len(local) > 2 and local not in vocabulary() and not local.isdigit():
             names.add(local)
     return frozenset(names)

@@ -67,6 +67,9 @@ _ID = re.compile(
     r"|(?=[a-f]*\d)[0-9a-f]{10,}|(?=(?:[a-z]*\d){4})[0-9a-z]{14,})(?![0-9a-z])"
 )
 _LETTER_BEHIND_DOT = re.compile(r"\.[a-z]")
+# what addresses and ids are not without: digits, looked for first
+_LIKE_IPV4 = re.compile(r"\d\.\d{1,3}\.\d")
+_LIKE_ID = re.compile(r"\d(?:[0-9a-z]{5}|(?<=[0-9a-z]{5}\d))")
 _CONTINUED = re.compile(
     r"[245](?<!\S[245])\d\d-(?=\D|\d\.\d{1,3}\.\d{1,3} )(?:[245]\.\d{1,3}\.\d{1,3}(?=\s|$))?"
 )
@@ -94,11 +97,15 @@ _WORDLIKE: Final = frozenset(
 _NOT: Final = re.compile(
     r"\b(does|do|did|is|are|was|were|has|have|had|could|would|should)(?:n'?|'n)t\b"
 )
+_SIGNS_OF_NOT: Final = (
+    "n't", "'nt", "dont", "doesnt", "didnt", "isnt", "arent", "wasnt", "werent", "hasnt",
+    "havent", "hadnt", "ouldnt",
+)  # fmt: skip
 _DOES_NOT: Final = re.compile(r"\b(?:dosn'?t|dose ?n['o]t|dos not)\b")
 _CANNOT: Final = re.compile(r"\bcan(?:not|'t)\b")
 _DOT: Final = re.compile(r"\.(?:(?<!\d\.)|(?!\d))")
 _MARKS: Final = re.compile(r"[^\w.@]+|_+")
-_ASCII_MARKS: Final = {at: " " for at in range(128) if _MARKS.match(chr(at))}
+_ASCII_MARKS: Final = bytes(32 if _MARKS.match(chr(at)) else at for at in range(256))
 _PREAMBLE: Final = re.compile(
     r"^(?!(?: [245]\d\d)?(?: [245]\.\d+\.\d+)? sender (?:verif|address|call))"
     rf".{{0,400}}?(?: said| says| replied| responded| answered"
@@ -167,13 +174,14 @@ def mask(folded: str, *, names: Collection[str] = (), vocabulary: Container[str]
         text = _ADDRESS.sub(" ", text)
     if "<" in text:
         text = _BRACKETED.sub(" ", text)
-    if text.count(".") > 2:
+    if _LIKE_IPV4.search(text):
         text = _IPV4.sub(f" {IP} ", text)
     if text.count(":") > 2:
         text = _IPV6.sub(f" {IP} ", text)
     if _LETTER_BEHIND_DOT.search(text):
         text = _HOST.sub(lambda host: _without_host(host[0], vocabulary), text)
-    text = _ID.sub(" ", text)
+    if _LIKE_ID.search(text) or text.count("-") > 3:
+        text = _ID.sub(" ", text)
     if not names:
         return text
     kept = text.split()
@@ -197,13 +205,17 @@ def _without_host(host: str, vocabulary: Container[str]) -> str:
 def spell(text: str) -> str:
     """Folded text with its marks gone and its negations written out: how phrases are compared."""
     if "'t" in text or "nt" in text or "not" in text:
-        text = _NOT.sub(r"\1 not", text)
-        text = _CANNOT.sub("can not", text).replace("won't", "will not")
+        if any(sign in text for sign in _SIGNS_OF_NOT):
+            text = _NOT.sub(r"\1 not", text)
+        if "can" in text:
+            text = _CANNOT.sub("can not", text)
+        text = text.replace("won't", "will not")
         if "dos" in text:
             text = _DOES_NOT.sub("does not", text)
     text = text.replace("e-mail", "email")
     if text.isascii():
-        return f" {' '.join(_DOT.sub(' ', text).translate(_ASCII_MARKS).split())} "
+        plain = _DOT.sub(" ", text).encode().translate(_ASCII_MARKS).decode()
+        return f" {' '.join(plain.split())} "
     text = _MARKS.sub(" ", _DOT.sub(" ", text))
     return _INNER_SPACE.sub("", f" {' '.join(_BORDER.sub(' ', text).split())} ")
 

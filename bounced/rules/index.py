@@ -93,10 +93,10 @@ class RuleIndex:
             (*says, *unless, *book), plain=plain
         )
         self._anywhere: Final = self._bits(lambda rule: not rule.provider)
-        self._at: Final[dict[str, int]] = {}
+        self._domains: Final[dict[str, int]] = {}
         for at, rule in enumerate(rules):
             for domain in rule.provider:
-                self._at[domain] = self._at.get(domain, 0) | 1 << at
+                self._domains[domain] = self._domains.get(domain, 0) | 1 << at
         self._any_text: Final = self._bits(lambda rule: not rule.mentions)
         named: defaultdict[str, int] = defaultdict(int)
         for at, rule in enumerate(rules):
@@ -111,6 +111,7 @@ class RuleIndex:
         self._with_code: Final = lru_cache(_REMEMBERED)(self._fit_code)
         self._with_status: Final = lru_cache(_REMEMBERED)(self._fit_status)
         self._with_command: Final = lru_cache(_REMEMBERED)(self._fit_command)
+        self._at: Final = lru_cache(_REMEMBERED)(self._at_host)
 
     def _bits(self, fits: Callable[[Rule], bool]) -> int:
         return sum(1 << place for place, rule in enumerate(self.rules) if fits(rule))
@@ -147,10 +148,15 @@ class RuleIndex:
         """The rules for all hosts, and those of the domains in which one of these is."""
         found = self._anywhere
         for host in hosts:
-            domain = host
-            while domain:
-                found |= self._at.get(domain, 0)
-                domain = domain.partition(".")[2]
+            found |= self._at(host)
+        return found
+
+    def _at_host(self, host: str) -> int:
+        """The rules of the domains in which a host is."""
+        found, domain = 0, host
+        while domain:
+            found |= self._domains.get(domain, 0)
+            domain = domain.partition(".")[2]
         return found
 
     def _mentioned(self, said: str) -> int:
