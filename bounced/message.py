@@ -38,6 +38,7 @@ MAX_MULTIPARTS: Final = 100  # beyond these flanker is not asked either
 MAX_BOUNDARY_LINES: Final = 5_000
 
 UNCLOSED: Final = "closing boundary missing"
+TOO_MANY: Final = "parts over the limit"
 CUT: Final = "cut off in the middle of a line"
 
 Headers = tuple[tuple[str, str], ...]
@@ -196,9 +197,13 @@ def _structure(
     root: Part, boundary: str, head: bytes, problems: list[str]
 ) -> tuple[str, list[Part]]:
     """Who read the structure, and the leaves: the quick way for what is well formed."""
-    if problems in ([], [UNCLOSED]) and (quick := _well_formed(root, boundary)) is not None:
-        return "quick", quick
-    careful = _ask_flanker(head + b"\n" + root.body)
+    oddities: list[str] = []
+    if problems in ([], [UNCLOSED]):
+        quick = _well_formed(root, boundary, oddities)
+        if quick is not None:
+            return "quick", quick
+    asked_in_vain = TOO_MANY in oddities  # it takes no more parts than we do
+    careful = None if asked_in_vain else _ask_flanker(head + b"\n" + root.body)
     return (
         ("flanker", careful)
         if careful is not None
@@ -206,15 +211,16 @@ def _structure(
     )
 
 
-def _well_formed(root: Part, boundary: str) -> list[Part] | None:
+def _well_formed(root: Part, boundary: str, oddities: list[str]) -> list[Part] | None:
     """The leaves of a message without any oddity, by the plain reader; None where there is one.
+
+    What is odd about its structure is added to `oddities`.
 
     flanker, four times slower, is asked about the rest. Both give the same leaves here, also where
     nothing is wrong but that the last part is not closed.
     """
     if not boundary:
         return None
-    oddities: list[str] = []
     leaves = _leaves(root, boundary, oddities)
     blank = b"--%s\n\n" % boundary.encode("latin-1", "replace")
     odd = oddities or any(
@@ -457,14 +463,14 @@ def _leaves(root: Part, boundary: str, problems: list[str]) -> list[Part]:
             leaves.append(Part(part.headers, part.body, "text/plain", part.charset))
             continue
         if len(pieces) > MAX_PARTS:
-            problems.append("parts over the limit")
+            problems.append(TOO_MANY)
         children = [_part(piece, part.content_type) for piece in pieces[:MAX_PARTS]]
         for child in reversed(children):
             many = child.content_type.startswith("multipart/")
             inner = _first(content_type_of(child.headers)[1], "boundary") if many else ""
             waiting.append((child, inner, depth + 1))
     if waiting:
-        problems.append("parts over the limit")
+        problems.append(TOO_MANY)
     return leaves
 
 

@@ -63,6 +63,7 @@ _FREE_CODE = re.compile(
 )
 # one for one, so that places stay the same
 _HALF_WIDTH: Final = {0xFF10 + n: 0x30 + n for n in range(10)} | {0xFF0E: ".", 0xFF0D: "-"}
+_FULL_WIDTH = re.compile(f"[{''.join(map(chr, _HALF_WIDTH))}]")
 _COMMANDS: Final[dict[str, str]] = {
     "rcpt": "RCPT", "mail": "MAIL", "data": "DATA", "end": "DATA", "message": "DATA",
     "bdat": "DATA", "helo": "HELO", "ehlo": "EHLO", "lhlo": "EHLO",
@@ -89,7 +90,9 @@ _LIKE_STATUS = re.compile(r"[245]\.\d\.\d")
 
 
 def _half_width(text: str) -> str:
-    return text if text.isascii() else text.translate(_HALF_WIDTH)
+    if text.isascii() or not _FULL_WIDTH.search(text):
+        return text
+    return text.translate(_HALF_WIDTH)
 
 
 def find_status(text: str) -> EnhancedStatus | None:
@@ -142,7 +145,7 @@ def parse_reply(text: str, *, command: str | None = None) -> Reply:
     text = " ".join(text[:MAX_REPLY].split())
     code, at = find_code(text) or (None, 0)
     tail = text[at:] if code else text
-    status = find_status(tail) or find_status(text)
+    status = find_status(tail) or (find_status(text) if code else None)
     if status and not code and status.class_ == 2 and "5." in text:
         status = find_status(text[text.find("5.") :]) or status
     folded = _unfold(text, at, code, status)

@@ -56,14 +56,13 @@ def report_subject(message: Message) -> bool:
 
 def reply_subject(message: Message) -> bool:
     """Whether a person answers or forwards."""
-    return (
-        re.match(
-            r"(?:re|fwd?|aw|wg|tr|rv|antw|sv|vs|enc|回复|回覆|答复|转发|轉寄)\s*(?:\[\d+\])?\s*[:：]",
-            message.header("subject"),
-            re.IGNORECASE,
-        )
-        is not None
-    )
+    return _ANSWER.match(message.header("subject")) is not None
+
+
+_ANSWER: Final = re.compile(
+    r"(?:re|fwd?|aw|wg|tr|rv|antw|sv|vs|enc|回复|回覆|答复|转发|轉寄)\s{0,80}(?:\[\d+\])?\s{0,80}[:：]",
+    re.IGNORECASE,
+)
 
 
 def failure_words(text: str) -> bool:

@@ -291,9 +291,16 @@ def _begun(line: str) -> re.Match[str] | None:
     return found if _uncut(line, *found.span("address")) else None
 
 
+_OPENS: Final = ("", " ", "<")
+_CLOSES: Final = ("", " ", ">")
+
+
 def _uncut(line: str, start: int, end: int) -> bool:
     """Whether an address is as its writer had it: no damage at its ends, and its bracket closed."""
-    before, after, beyond = line[:start][-1:], line[end : end + 1], line[end + 1 : end + 2]
+    before, after = line[:start][-1:], line[end : end + 1]
+    if before in _OPENS and after in _CLOSES:
+        return True
+    beyond = line[end + 1 : end + 2]
     if not (_sound(before) and _sound(after) and before != "\\"):
         return False
     if before == "<":
@@ -328,9 +335,19 @@ def _with_names(lines: list[str]) -> Iterator[_Place]:
             yield _place(found, number)
 
 
+_CLOSING = re.compile(r"[>\"'”»\])\s]{0,200}+(?:&gt;)?[:：,;]{0,80}+\s{0,200}+")
+_LINKED = re.compile(r"<mailto:[^>]{0,320}>\s{0,80}+[:：,;]{0,80}+\s{0,80}+")
+
+
+def _behind(pattern: re.Pattern[str], text: str) -> str:
+    """The text behind what it begins with."""
+    begins = pattern.match(text)
+    return text[begins.end() :] if begins else text
+
+
 def _place(found: re.Match[str], number: int) -> _Place:
-    tail = re.sub(r"^[>\"'”»\])\s]*(?:&gt;)?[:：,;]*\s*", "", found["after"])
-    tail = re.sub(r"^<mailto:[^>]{0,320}>\s*[:：,;]*\s*", "", tail)
+    tail = _behind(_CLOSING, found["after"])
+    tail = _behind(_LINKED, tail) if tail.startswith("<") else tail
     original = _PARENTHESIS.match(tail)
     return _Place(found["address"], number, tail, original["address"] if original else None)
 
@@ -494,8 +511,10 @@ def _beside(place: _Place) -> tuple[str, Reply]:
 
 def _tells(reply: Reply) -> bool:
     """Whether words stand behind the codes."""
-    words = re.sub(r"status code:|[\d.\s#()-]+", "", reply.text, flags=re.IGNORECASE)
-    return len(words) > 3
+    return len(_NO_WORDS.sub("", reply.text)) > 3
+
+
+_NO_WORDS = re.compile(r"status code:|[\d.\s#()-]+", re.IGNORECASE)
 
 
 def _candidates(place: _Place, lines: list[str], *, lonely: bool) -> Iterator[str]:
@@ -567,11 +586,13 @@ def _with_continuation(lines: list[str], number: int) -> str:
 
 
 def _trimmed(text: str) -> str:
-    text = re.sub(r"^\(?reason:\s*", "", text, flags=re.IGNORECASE)
-    text = re.sub(
-        r"^remote host said:\s*|^delivery failed:?\s*(?=\d{3})", "", text, flags=re.IGNORECASE
-    )
-    return text.strip()[:2_000]
+    return _behind(_SAID, _behind(_REASON_FIRST, text)).strip()[:2_000]
+
+
+_REASON_FIRST = re.compile(r"\(?reason:\s{0,200}+", re.IGNORECASE)
+_SAID = re.compile(
+    r"remote host said:\s{0,200}+|delivery failed:?\s{0,200}+(?=\d{3})", re.IGNORECASE
+)
 
 
 def _whole(lines: list[str], reply: Reply) -> Reply:
@@ -609,10 +630,11 @@ def action(subject: str, notice: str) -> Action:
     head = notice[:4_000]
     if pattern("delivered").search(head) and not _FAILURE.search(subject + "\n" + head):
         return Action.DELIVERED
-    given_up = re.search(r"\bfail|undeliver|giv(?:en|ing) up", subject, re.IGNORECASE)
     if pattern("delay_subject").search(subject):
+        given_up = re.search(r"\bfail|undeliver|giv(?:en|ing) up", subject, re.IGNORECASE)
         return Action.FAILED if given_up else Action.DELAYED
     told = subject + "\n" + head
-    delayed = pattern("delayed").search(told) and pattern("going_on").search(head)
+    if not (pattern("delayed").search(told) and pattern("going_on").search(head)):
+        return Action.FAILED
     final = pattern("final").search(head) or pattern("final").search(subject)
-    return Action.DELAYED if delayed and not final else Action.FAILED
+    return Action.FAILED if final else Action.DELAYED

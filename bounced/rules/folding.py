@@ -174,10 +174,7 @@ def mask(folded: str, *, names: Collection[str] = (), vocabulary: Container[str]
         text = _ADDRESS.sub(" ", text)
     if "<" in text:
         text = _BRACKETED.sub(" ", text)
-    if _LIKE_IPV4.search(text):
-        text = _IPV4.sub(f" {IP} ", text)
-    if text.count(":") > 2:
-        text = _IPV6.sub(f" {IP} ", text)
+    text = _marked(text)
     if _LETTER_BEHIND_DOT.search(text):
         text = _HOST.sub(lambda host: _without_host(host[0], vocabulary), text)
     if _LIKE_ID.search(text) or text.count("-") > 3:
@@ -188,6 +185,13 @@ def mask(folded: str, *, names: Collection[str] = (), vocabulary: Container[str]
     if any(name in text for name in names):
         kept = [word for word in kept if word.strip("\"'()[],;:.") not in names]
     return " ".join(kept)
+
+
+def _marked(text: str) -> str:
+    """The text with a mark for each IP address."""
+    if _LIKE_IPV4.search(text):
+        text = _IPV4.sub(f" {IP} ", text)
+    return _IPV6.sub(f" {IP} ", text) if text.count(":") > 2 else text
 
 
 def _without_host(host: str, vocabulary: Container[str]) -> str:
