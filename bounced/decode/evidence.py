@@ -51,7 +51,9 @@ def null_sender(message: Message) -> bool:
 
 
 def report_subject(message: Message) -> bool:
-    return pattern("report_subject").search(message.header("subject")) is not None
+    subject = message.header("subject")
+    called = pattern("report_subject").search(subject) or pattern("undelivered").search(subject)
+    return called is not None
 
 
 def reply_subject(message: Message) -> bool:
@@ -67,9 +69,7 @@ _ANSWER: Final = re.compile(
 
 def failure_words(text: str) -> bool:
     head = text[:20_000]
-    return (
-        pattern("failure").search(head) is not None or pattern("delayed").search(head) is not None
-    )
+    return any(pattern(name).search(head) for name in ("failure", "delayed", "undelivered"))
 
 
 def smtp_words(text: str) -> bool:

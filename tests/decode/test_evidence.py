@@ -1,9 +1,12 @@
 """A person who speaks of bounces is not one, and a mail system is believed."""
 
+from pathlib import Path
+
 import pytest
 
 from bounced import parse
 from bounced.decode import evidence
+from bounced.decode.words import pattern
 from bounced.message import read
 from bounced.model import Kind
 from tests.decode.letters import NOTICE, mail
@@ -114,3 +117,31 @@ def test_who_signs_like_a_mail_system(sender: str, daemon: bool) -> None:  # noq
 )
 def test_a_warning_after_which_nothing_came_back_is_no_bounce(subject: str, text: str) -> None:
     assert parse(mail("postmaster@example.com", subject, text, returns="")).bounces == ()
+
+
+SAYINGS = (Path(__file__).parents[1] / "data" / "undelivered.tsv").read_text("utf-8").splitlines()
+
+
+@pytest.mark.parametrize("saying", [line.partition("\t")[2] for line in SAYINGS[1:]])
+def test_a_failed_delivery_is_heard_in_a_subject_and_in_a_notice(saying: str) -> None:
+    assert evidence.report_subject(read(mail("x@example.com", saying, "x")))
+    assert evidence.failure_words(f"x\n{saying}.\n")
+
+
+@pytest.mark.parametrize(
+    "saying",
+    [
+        "Ihre Rechnung wurde nicht bezahlt",
+        "Échec de la connexion",
+        "No ha sido posible iniciar sesión",
+        "Nie udało się zalogować",
+        "Přihlášení selhalo",
+        "Đăng nhập thất bại",
+        "فشل تسجيل الدخول",
+        "支付失败",
+        "로그인 실패",
+        "ログインに失敗しました",
+    ],
+)
+def test_what_else_fails_is_no_delivery(saying: str) -> None:
+    assert pattern("undelivered").search(saying) is None
