@@ -31,6 +31,8 @@ MAX_FLANKER_BYTES: Final = 2_000_000
 MAX_HEADER_BLOCK: Final = 262_144
 MAX_HEADER: Final = 65_536
 MAX_HEADERS: Final = 1_000
+# what may surround a value; of raw bytes \x85 and \xa0 are no spaces but halves of letters
+_SPACE: Final = " \t\r\n\v\f"
 MAX_PARTS: Final = 200
 MAX_DEPTH: Final = 20
 MAX_BOUNDARY: Final = 200
@@ -313,14 +315,16 @@ def _headers(block: bytes) -> Headers:
         fields = [found.groups() for found in islice(_FIELDS.finditer(text), MAX_HEADERS)]
     return tuple(
         [
-            (name.lower(), _unfolded(value) if "\n" in value else value[:MAX_HEADER].strip())
+            (name.lower(), _unfolded(value) if "\n" in value else value[:MAX_HEADER].strip(_SPACE))
             for name, value in fields
         ]
     )
 
 
 def _unfolded(value: str) -> str:
-    return " ".join([line.strip(" \t\v\f") for line in value[:MAX_HEADER].split("\n")]).strip()
+    return " ".join([line.strip(" \t\v\f") for line in value[:MAX_HEADER].split("\n")]).strip(
+        _SPACE
+    )
 
 
 def _header_problems(block: bytes, headers: Headers) -> list[str]:

@@ -423,3 +423,8 @@ def test_the_address_behind_a_display_name_is_found_or_none(
     value: str, address: str | None
 ) -> None:
     assert mailbox_of(value) == address
+
+
+@pytest.mark.parametrize("subject", ["فشل التسليم", "Déjà", "ขอโทษ", "Ошибка Р"])
+def test_the_last_letter_of_a_raw_header_is_kept(subject: str) -> None:
+    assert read(f"Subject: {subject} \n\nx".encode()).header("subject") == subject
