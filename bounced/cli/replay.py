@@ -130,10 +130,10 @@ def simulate(settings: Settings, path: Path, *, since: datetime | None, as_json:
     """
     from bounced import config
 
-    policy = config.load(path).policy
+    tried = config.load(path)
     now = datetime.now(UTC)
     with settings.ledger() as ledger, Difference(as_json=as_json) as shown:
-        for piece in ledger.simulated(policy, at=now, since=since):
+        for piece in ledger.simulated(tried.policy, at=now, since=since, lists=tried.lists):
             shown.add(piece)
         shown.print()
         shown.close_with("Nothing was changed.")

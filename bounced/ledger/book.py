@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import timedelta
 from itertools import starmap
 from typing import TYPE_CHECKING
@@ -528,13 +528,18 @@ class Ledger:
         )
 
     def simulated(
-        self, policy: Policy, *, at: datetime, since: datetime | None = None
+        self,
+        policy: Policy,
+        *,
+        at: datetime,
+        since: datetime | None = None,
+        lists: Lists | None = None,
     ) -> Iterator[Replay]:
-        """Where standings by another policy differ from those by the present one, streamed.
+        """Where standings by another policy (and other lists') differ from the present ones.
 
         With `since` both policies see only the events from then on. Changes nothing.
         """
-        other = standings.Judge(policy, self._judge.never_suppress, policy.version)
+        other = replace(self._judge, policy=policy, version=policy.version, lists=lists or Lists())
         return replay.simulated(self._database, self._judge, other, at, since)
 
     def too_many(self, newly: int) -> bool:

@@ -12,24 +12,28 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import bindparam, func, literal, select, update
 
-from bounced.ledger import decisions, facts, standings
+from bounced.domains import SIGNS
+from bounced.ledger import bulk, decisions, facts, rulings, standings
 from bounced.ledger.engine import CHUNK, chunks
 from bounced.ledger.rows import Replay, StandingChange
 from bounced.ledger.tables import address, event, judgement, message, replaced_judgement
 from bounced.model import Kind, Report, Standing, Status
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from sqlalchemy import Connection, RowMapping
 
+    from bounced.domains import Ruling
     from bounced.ledger.engine import Database
     from bounced.ledger.standings import Entry, History, Judge, Occasion
     from bounced.model import RecipientReport, Verdict
 
     Classify = Callable[[RecipientReport, Report], Verdict]
     # `itertools.starmap`, or one that has several processes at work
+    Standings = Mapping[str, Standing]  # by list, "" for all of them
+    _Counts = tuple[int, Mapping[tuple[str, str], int]]  # events judged, and by (old, new) rule
     Over = Callable[[Classify, Iterable[tuple[RecipientReport, Report]]], Iterable[Verdict]]
 
 
@@ -41,19 +45,93 @@ def reclassified(  # noqa: PLR0913, PLR0917 - what is judged, by what, and by ho
     since: datetime | None,
     over: Over,
 ) -> Iterator[Replay]:
-    """What `reclassify` would change; changes nothing."""
+    """What `reclassify` would change; changes nothing.
+
+    All is judged before anything is told, since what follows for a whole domain rests on events
+    of many addresses.
+    """
+    verdicts, counts, domains = _all_judged(database, classify, since, over)
+    with database.reading() as connection:
+        waiting = standings.Waiting(connection)
+        kept = rulings.all_in_force(connection)
+        domains &= rulings.spoken_of(connection) | _spoken_of_now(connection, verdicts)
+        then = rulings.foreseen(connection, judge.policy, domains, waiting, verdicts=verdicts)
+    ruled = {domain: then.get(domain) for domain in domains if then.get(domain) != kept.get(domain)}
+    for some, histories, own in _gone_through(database, since, ruled):
+        _put(verdicts, histories)
+        for whose, history in histories.items():
+            domain = whose.rpartition("@")[2]
+            history.ruling = ruled.get(domain, history.ruling)
+        changes = tuple(_against_rows(judge, histories, own, at))
+        yield Replay(len(some), changes, *(counts.pop(0) if counts else ()))
+
+
+def _all_judged(
+    database: Database, classify: Classify, since: datetime | None, over: Over
+) -> tuple[dict[int, Verdict], list[_Counts], set[str]]:
+    """New verdicts of all events where they differ, the counts by pieces, and whose domains."""
+    verdicts: dict[int, Verdict] = {}
+    same: dict[Verdict, Verdict] = {}  # there are as many as rules, and perhaps a million events
+    counts = []
+    domains: set[str] = set()
+    last: str | None = ""
+    while last is not None:
+        with database.reading() as connection:
+            some = _next(connection, last, since)
+            found, told = _judged_again(connection, over, classify, some, since)
+        verdicts.update((n, same.setdefault(verdict, verdict)) for n, verdict in found.items())
+        if some:
+            counts.append(told)
+        domains.update(whose.rpartition("@")[2] for whose in some)
+        last = some[-1] if some else None
+    return verdicts, counts, domains
+
+
+def _spoken_of_now(connection: Connection, verdicts: Mapping[int, Verdict]) -> set[str]:
+    """The domains of which something is said as such by new verdicts."""
+    found: set[str] = set()
+    for some in chunks(number for number, one in verdicts.items() if one.reason in SIGNS):
+        query = select(event.c.domain).where(bulk.among(connection, event.c.id, some)).distinct()
+        found.update(connection.execute(query).scalars())
+    return found
+
+
+def _gone_through(
+    database: Database, since: datetime | None, domains: Collection[str]
+) -> Iterator[tuple[Sequence[str], dict[str, History], dict[tuple[str, str], RowMapping]]]:
+    """Everybody on record (heard of `since`), by pieces, with what lists have against them.
+
+    Then everybody else at some domains, those of whom nothing was reported too.
+    """
+    met: set[str] = set()
     last: str | None = ""
     while last is not None:
         with database.reading() as connection:
             some = _next(connection, last, since)
             histories = standings.load(connection, some)
-            kept = standings.rows_on_lists(connection, some)
-            verdicts, told = _judged_again(connection, over, classify, some, since)
-        _put(verdicts, histories)
+            own = standings.rows_on_lists(connection, some)
         if some:
-            changes = tuple(_against_rows(judge, histories, kept, at))
-            yield Replay(len(some), changes, *told)
+            yield some, histories, own
+        met.update(whose for whose in some if whose.rpartition("@")[2] in domains)
         last = some[-1] if some else None
+    with database.reading() as connection:
+        everyone = (
+            o for domain in sorted(domains) for o in rulings.everyone_at(connection, domain)
+        )
+        others = [whose for whose in everyone if whose not in met]
+    for some in chunks(others):
+        with database.reading() as connection:
+            histories, own = _loaded(connection, some)
+        yield some, histories, own
+
+
+def _loaded(
+    connection: Connection, addresses: Sequence[str]
+) -> tuple[dict[str, History], dict[tuple[str, str], RowMapping]]:
+    """Histories of some, empty ones too, and what lists have against them."""
+    found = standings.load(connection, addresses)
+    histories = {whose: found.get(whose) or standings.History() for whose in addresses}
+    return histories, standings.rows_on_lists(connection, addresses)
 
 
 def reclassify(  # noqa: PLR0913, PLR0917 - what is judged, by what, and on whose word
@@ -77,42 +155,77 @@ def reclassify(  # noqa: PLR0913, PLR0917 - what is judged, by what, and on whos
             kept = standings.rows_on_lists(connection, some)
             verdicts, told = _judged_again(connection, over, classify, some, since)
             _put(verdicts, histories)
-            changes = tuple(_against_rows(judge, histories, kept, occasion.at))
             if verdicts and occasion.decision_id is None:
                 since_words = "" if since is None else f"since {since:%Y-%m-%d}"
                 occasion = decisions.note(connection, "reclassify", occasion, subject=since_words)
             _keep_replaced(connection, verdicts, occasion)
             _write(connection, verdicts, rules_version, occasion.at)
             _put_version(verdicts, histories, rules_version)
-            standings.write(connection, judge, occasion, histories)
+            ruled = standings.changed_rulings(connection, judge, histories)
+            changes = tuple(_with_rulings(connection, judge, histories, kept, ruled, occasion.at))
+            standings.write(connection, judge, occasion, histories, ruled=ruled)
             standings.count_again(connection, judge, histories, occasion.at)
         if some:
             yield Replay(len(some), changes, *told)
         last = some[-1] if some else None
 
 
+def _with_rulings(  # noqa: PLR0913, PLR0917 - of whom, against what, and by what
+    connection: Connection,
+    judge: Judge,
+    histories: Mapping[str, History],
+    kept: Mapping[tuple[str, str], RowMapping],
+    ruled: Mapping[str, Ruling | None],
+    at: datetime,
+) -> Iterator[StandingChange]:
+    """What changes for some, and for everybody else at domains of which there is a new ruling."""
+    for whose, history in histories.items():
+        history.ruling = ruled.get(whose.rpartition("@")[2], history.ruling)
+    yield from _against_rows(judge, histories, kept, at)
+    for domain, ruling in ruled.items():
+        others = (o for o in rulings.everyone_at(connection, domain) if o not in histories)
+        for some in chunks(others):
+            theirs, own = _loaded(connection, some)
+            for history in theirs.values():
+                history.ruling = ruling
+            yield from _against_rows(judge, theirs, own, at)
+
+
 def simulated(
     database: Database, judge: Judge, other: Judge, at: datetime, since: datetime | None
 ) -> Iterator[Replay]:
-    """Where two policies differ over the same events (those from `since` on)."""
+    """Where two policies differ over the same events (those from `since` on), list by list."""
 
     def counts(entry: Entry) -> bool:
         return standings.counted(entry) and (since is None or entry.event.at >= since)
 
-    last: str | None = ""
-    while last is not None:
-        with database.reading() as connection:
-            some = _next(connection, last, since)
-            histories = standings.load(connection, some)
-        changes = []
+    def concluded(by: Judge, whose: str, history: History, ruling: Ruling | None) -> Standings:
+        history.ruling = ruling
+        overall = by.conclude(whose, history, counts, at)
+        return {"": overall, **by.on_lists(whose, history, counts, at)}
+
+    with database.reading() as connection:
+        waiting = standings.Waiting(connection)
+        spoken_of = rulings.spoken_of(connection)
+        here, there = (
+            rulings.foreseen(connection, by.policy, spoken_of, waiting, since=since)
+            for by in (judge, other)
+        )
+    for some, histories, _ in _gone_through(database, since, here.keys() | there.keys()):
+        changes: list[StandingChange] = []
         for whose, history in histories.items():
-            now = judge.conclude(whose, history, counts, at)
-            then = other.conclude(whose, history, counts, at)
-            if (now.status, now.suppressed) != (then.status, then.suppressed):
-                changes.append(_change(whose, _state(now), then))
-        if some:
-            yield Replay(len(some), tuple(changes))
-        last = some[-1] if some else None
+            domain = whose.rpartition("@")[2]
+            now = concluded(judge, whose, history, here.get(domain))
+            then = concluded(other, whose, history, there.get(domain))
+            changes += _between(whose, now, then)
+        yield Replay(len(some), tuple(changes))
+
+
+def _between(whose: str, now: Standings, then: Standings) -> Iterator[StandingChange]:
+    for name in sorted(now.keys() | then.keys()):
+        was, will = now.get(name, Standing()), then.get(name, Standing())
+        if (was.status, was.suppressed) != (will.status, will.suppressed):
+            yield _change(whose, _state(was), will, name)
 
 
 def _next(connection: Connection, after: str, since: datetime | None) -> list[str]:
@@ -132,7 +245,7 @@ def _judged_again(
     classify: Classify,
     addresses: Sequence[str],
     since: datetime | None,
-) -> tuple[dict[int, Verdict], tuple[int, Mapping[tuple[str, str], int]]]:
+) -> tuple[dict[int, Verdict], _Counts]:
     """New verdicts by event, only where they differ; how many were judged, and by which rules."""
     query = (
         select(

@@ -29,7 +29,7 @@ from bounced.ledger.tables import (
     run,
     subscriber,
 )
-from bounced.model import Fault, Kind, Reason
+from bounced.model import Fault, Kind, Outcome, Reason
 from bounced.trust import ENOUGH
 from bounced.typos import meant
 
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Connection, FromClause, Select
 
     from bounced.ledger.standings import Waiting
+    from bounced.model import Verdict
     from bounced.policy import Policy
 
 _MEMBERS = event.join(judgement, judgement.c.event_id == event.c.id).join(
@@ -82,14 +83,74 @@ def made_again(
         rule, host, provider, outcome, fault, sure = words
         if domain in released and at <= released[domain]:
             continue
-        hard = outcome == "hard" and fault not in _BLAMELESS
-        if reason == Reason.RELAY_DENIED.value:
-            speaks = by_its_own_host(host, domain)
-        else:
-            speaks = hard and waiting.at(at, domain, provider) is None
-        if speaks:
+        blamed = outcome == "hard" and fault not in _BLAMELESS
+        if _speaks(domain, reason, host, blamed=blamed, waits=waiting.at(at, domain, provider)):
             signs[domain].append(Sign(number, at, Reason(reason), rule, sure))
     return {domain: ruling(said, policy) for domain, said in signs.items()}
+
+
+def _speaks(domain: str, reason: str, host: str | None, *, blamed: bool, waits: int | None) -> bool:
+    """Whether what gives one of `SIGNS` as its reason speaks of the domain, and counts."""
+    if reason == Reason.RELAY_DENIED.value:
+        return by_its_own_host(host, domain)
+    return blamed and waits is None
+
+
+def spoken_of(connection: Connection) -> set[str]:
+    """The domains that are given up, and those of which anything was said as such."""
+    said = select(event.c.domain).join(judgement, judgement.c.event_id == event.c.id)
+    said = said.where(judgement.c.reason.in_([*map(str, SIGNS)]))
+    return set(connection.execute(said.union(select(domain_ruling.c.domain))).scalars())
+
+
+def foreseen(  # noqa: PLR0913 - of what, by what, and as if what
+    connection: Connection,
+    policy: Policy,
+    domains: Iterable[str],
+    waiting: Waiting,
+    *,
+    verdicts: Mapping[int, Verdict] | None = None,
+    since: datetime | None = None,
+) -> dict[str, Ruling]:
+    """What would follow for domains if events were judged so (the others as they are).
+
+    Those of which nothing would follow are not in it. As `made_again`, which asks the database
+    alone and so knows what is written only.
+    """
+    wanted = sorted(domains)
+    released = _released_at(connection, wanted)
+    found = {}
+    for domain in wanted:
+        alive = max(released.get(domain, _NEVER), since or _NEVER)
+        signs: list[Sign] = []
+        query = _told(policy, domain)
+        if since is not None:
+            query = query.where(event.c.occurred_at >= since)
+        for number, at, kind, host, provider, *judged in connection.execute(query):
+            verdict = (verdicts or {}).get(number)
+            words = judged if verdict is None else [getattr(verdict, name) for name in _WORDS]
+            outcome, reason, fault, rule, sure = words
+            if kind in ALIVE_KINDS or (kind == Kind.BOUNCE and host and reason in ALIVE_REASONS):
+                alive = max(alive, at)
+            elif reason in SIGNS:
+                blamed = outcome == Outcome.HARD and fault not in _BLAMELESS
+                waits = waiting.at(at, domain, provider)
+                if _speaks(domain, reason, host, blamed=blamed, waits=waits):
+                    signs.append(Sign(number, at, Reason(reason), rule, sure))
+        held = ruling([sign for sign in signs if sign.at > alive], policy)
+        if held is not None:
+            found[domain] = held
+    return found
+
+
+_NEVER = datetime.min.replace(tzinfo=UTC)
+_WORDS = ("outcome", "reason", "fault", "rule", "confidence")
+
+
+def _told(policy: Policy, domain: str) -> Select[tuple[Any, ...]]:
+    facts = (event.c[name] for name in ("id", "occurred_at", "kind", "remote_mta", "provider"))
+    query = select(*facts, *(judgement.c[name] for name in _WORDS)).select_from(_MEMBERS)
+    return query.where(event.c.domain == domain, _counts(policy, event))
 
 
 def _signs(

@@ -9,14 +9,16 @@ import pytest
 
 from bounced.ledger import LedgerError, erasure, retention
 from bounced.model import Fault, Outcome, Reason, Verdict
-from bounced.policy import Brake
+from bounced.policy import Brake, Policy
 from tests.servers.database import rows
 
 from .conftest import Pass, bounce, day, on_the_list, opened, reading, synced
 
 if TYPE_CHECKING:
-    from bounced.ledger import Ledger
-    from bounced.model import Bounce
+    from collections.abc import Iterable
+
+    from bounced.ledger import Ledger, Replay
+    from bounced.model import Bounce, RecipientReport, Report
 
 ANN, BOB, CARL = (f"{name}@closed.example" for name in ("ann", "bob", "carl"))
 STANDING = "SELECT address, suppressed, reason, rule FROM address ORDER BY address"
@@ -241,3 +243,77 @@ def test_what_a_given_up_domain_rests_on_is_kept_while_it_lasts(url: str, *, spa
         synced(ledger, [reading(7, bounce(CARL, "delivered"), at=day(62))])
         assert on_the_list(ledger, on=63) == []
         assert sum(retention.purge_events(ledger, day(63), at=day(64))) == 3
+
+
+def by_name(recipient: RecipientReport, _report: Report) -> Verdict:
+    """Rules by which hosts are unknown, except that of Hal, who is away."""
+    if recipient.address.startswith("hal@"):
+        return bounce(recipient.address, "soft").verdict
+    return unknown(recipient.address).verdict
+
+
+def shown(pieces: Iterable[Replay]) -> list[tuple[str, bool]]:
+    return [(one.address, one.to_suppressed) for piece in pieces for one in piece.changes]
+
+
+def test_what_judging_again_makes_of_a_whole_domain_is_shown_before_it_is_applied(
+    ledger: Ledger,
+) -> None:
+    ledger.import_subscribers([(CARL, "news"), ("ivy@open.example", "news")], at=day(0))
+    synced(
+        ledger,
+        [
+            reading(1, bounce(ANN, "soft")),
+            reading(2, bounce(BOB, "soft"), at=day(3)),
+            reading(3, bounce("hal@open.example", "soft")),
+        ],
+    )
+    expected = [(ANN, True), (BOB, True), (CARL, True)]
+    assert sorted(shown(ledger.reclassified(by_name, at=day(4)))) == expected
+    assert ledger.domains() == {}
+    assert sorted(shown(ledger.reclassify(by_name, by="eve", at=day(4)))) == expected
+    assert on_the_list(ledger, on=5) == [ANN, BOB, CARL]
+    assert shown(ledger.reclassified(by_name, at=day(5))) == []
+
+
+def test_that_a_domain_is_given_up_no_more_is_shown_before_it_is_applied(ledger: Ledger) -> None:
+    closed(ledger)
+
+    def soft(recipient: RecipientReport, _report: Report) -> Verdict:
+        return bounce(recipient.address, "soft").verdict
+
+    expected = [(ANN, False), (BOB, False), (CARL, False)]
+    assert sorted(shown(ledger.reclassified(soft, at=day(4)))) == expected
+    assert sorted(shown(ledger.reclassify(soft, by="eve", at=day(4)))) == expected
+    assert on_the_list(ledger, on=5) == []
+
+
+def test_a_sign_of_life_by_new_rules_is_foreseen_too(ledger: Ledger) -> None:
+    closed(ledger)
+
+    refused = replace(bounce(BOB, remote_mta="mx.closed.example"), verdict=unknown(BOB).verdict)
+    synced(ledger, [reading(7, refused, at=day(3.5))])
+
+    def bob_is_unknown_there(recipient: RecipientReport, _report: Report) -> Verdict:
+        if recipient.remote_mta is None:
+            return unknown(recipient.address).verdict
+        return bounce(BOB).verdict  # a server for the domain says that it knows no Bob
+
+    expected = [(ANN, False), (BOB, True), (CARL, False)]  # Bob for another reason than before
+    assert sorted(shown(ledger.reclassified(bob_is_unknown_there, at=day(4)))) == expected
+    assert sorted(shown(ledger.reclassify(bob_is_unknown_there, by="eve", at=day(4)))) == expected
+    assert on_the_list(ledger, on=5) == [BOB]
+
+
+def test_a_policy_is_tried_on_whole_domains_too(ledger: Ledger) -> None:
+    ledger.import_subscribers([(CARL, "news")], at=day(0))
+    synced(ledger, [reading(1, unknown(ANN)), reading(2, unknown(BOB), at=day(1))])
+    hasty = Policy(host_unknown_hours=12)
+    expected = [(ANN, True), (BOB, True), (CARL, True)]
+    assert sorted(shown(ledger.simulated(hasty, at=day(2)))) == expected
+    assert shown(ledger.simulated(hasty, at=day(2), since=day(0.5))) == []
+    assert shown(ledger.simulated(Policy(), at=day(2))) == []
+    synced(ledger, [reading(3, unknown(BOB), at=day(3))])
+    slow = Policy(host_unknown_hours=900)
+    told = sorted(shown(ledger.simulated(slow, at=day(4))))
+    assert told == [(ANN, False), (BOB, False), (CARL, False)]

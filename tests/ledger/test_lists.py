@@ -252,3 +252,24 @@ def test_a_link_brings_back_whom_one_list_alone_suppresses(ledger: Ledger) -> No
     assert link is not None
     assert reactivate(ledger, link, at=day(5)) is Reactivated.RELEASED
     assert on(ledger, None) == []
+
+
+def test_another_policy_is_tried_list_by_list(ledger: Ledger) -> None:
+    letters = [
+        about("news", 1, complaint(ANN), kind=Kind.COMPLAINT),
+        about("strict", 2, bounce("bob@example.com", "unsure")),
+    ]
+    synced(ledger, letters)
+    assert on(ledger, None) == [(ANN, "news"), ("bob@example.com", "strict")]
+
+    def tried(lists: Lists) -> list[tuple[str, str, bool]]:
+        pieces = ledger.simulated(Policy(), at=day(1), lists=lists)
+        return [(one.address, one.list, one.to_suppressed) for p in pieces for one in p.changes]
+
+    assert tried(Lists("list", {"strict": STRICT})) == [], "it is what holds now"
+    assert tried(Lists("list")) == [("bob@example.com", "strict", False)]
+    assert tried(Lists()) == [
+        (ANN, "", True),
+        (ANN, "news", False),
+        ("bob@example.com", "strict", False),
+    ]
