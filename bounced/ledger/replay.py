@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, RowMapping
 
-    from bounced.domains import Ruling
+    from bounced.domains import Ruling, Turn
     from bounced.ledger.engine import Database
     from bounced.ledger.standings import Entry, History, Judge, Occasion
     from bounced.model import RecipientReport, Verdict
@@ -59,9 +59,7 @@ def reclassified(  # noqa: PLR0913, PLR0917 - what is judged, by what, and by ho
     ruled = {domain: then.get(domain) for domain in domains if then.get(domain) != kept.get(domain)}
     for some, histories, own in _gone_through(database, since, ruled):
         _put(verdicts, histories)
-        for whose, history in histories.items():
-            domain = whose.rpartition("@")[2]
-            history.ruling = ruled.get(domain, history.ruling)
+        _rule(ruled, histories)
         changes = tuple(_against_rows(judge, histories, own, at))
         yield Replay(len(some), changes, *(counts.pop(0) if counts else ()))
 
@@ -175,20 +173,23 @@ def _with_rulings(  # noqa: PLR0913, PLR0917 - of whom, against what, and by wha
     judge: Judge,
     histories: Mapping[str, History],
     kept: Mapping[tuple[str, str], RowMapping],
-    ruled: Mapping[str, Ruling | None],
+    ruled: Mapping[str, Turn],
     at: datetime,
 ) -> Iterator[StandingChange]:
-    """What changes for some, and for everybody else at domains of which there is a new ruling."""
+    """What changes for some, and for everybody else whom new rulings concern."""
+    _rule({domain: turn.now for domain, turn in ruled.items()}, histories)
+    yield from _against_rows(judge, histories, kept, at)
+    others = (o for o in rulings.concerned(connection, ruled) if o not in histories)
+    for some in chunks(others):
+        theirs, own = _loaded(connection, some)
+        _rule({domain: turn.now for domain, turn in ruled.items()}, theirs)
+        yield from _against_rows(judge, theirs, own, at)
+
+
+def _rule(ruled: Mapping[str, Ruling | None], histories: Mapping[str, History]) -> None:
+    """Let the histories be as if there were these rulings on domains (the others as they are)."""
     for whose, history in histories.items():
         history.ruling = ruled.get(whose.rpartition("@")[2], history.ruling)
-    yield from _against_rows(judge, histories, kept, at)
-    for domain, ruling in ruled.items():
-        others = (o for o in rulings.everyone_at(connection, domain) if o not in histories)
-        for some in chunks(others):
-            theirs, own = _loaded(connection, some)
-            for history in theirs.values():
-                history.ruling = ruling
-            yield from _against_rows(judge, theirs, own, at)
 
 
 def simulated(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import and_, delete, func, literal, or_, select
 
@@ -48,6 +48,13 @@ _MEMBERS = event.join(judgement, judgement.c.event_id == event.c.id).join(
 _BLAMELESS = (Fault.SENDER.value, Fault.MESSAGE.value)
 
 
+class Runs(NamedTuple):
+    """Whose events count: those of all runs that do, and of `with_`, but not of `without`."""
+
+    with_: int = 0
+    without: int = 0
+
+
 def in_force(connection: Connection, domains: Iterable[str]) -> dict[str, Ruling]:
     """The rulings that are kept, of those domains that have one."""
     query = select(domain_ruling).where(bulk.among(connection, domain_ruling.c.domain, domains))
@@ -72,13 +79,18 @@ def _kept(row: Any) -> Ruling:
 
 
 def made_again(
-    connection: Connection, policy: Policy, domains: Collection[str], waiting: Waiting
+    connection: Connection,
+    policy: Policy,
+    domains: Collection[str],
+    waiting: Waiting,
+    runs: Runs | None = None,
 ) -> dict[str, Ruling | None]:
-    """What follows for each domain from the events that count, now."""
+    """What follows for each domain from the events that count, now (or of other `runs`)."""
+    runs = runs or Runs()
     signs: dict[str, list[Sign]] = {domain: [] for domain in domains}
     released = _released_at(connection, domains)
     for domain, number, at, reason, *words in connection.execute(
-        _signs(connection, policy, domains)
+        _signs(connection, policy, domains, runs)
     ):
         rule, host, provider, outcome, fault, sure = words
         if domain in released and at <= released[domain]:
@@ -150,15 +162,15 @@ _WORDS = ("outcome", "reason", "fault", "rule", "confidence")
 def _told(policy: Policy, domain: str) -> Select[tuple[Any, ...]]:
     facts = (event.c[name] for name in ("id", "occurred_at", "kind", "remote_mta", "provider"))
     query = select(*facts, *(judgement.c[name] for name in _WORDS)).select_from(_MEMBERS)
-    return query.where(event.c.domain == domain, _counts(policy, event))
+    return query.where(event.c.domain == domain, _counts(policy, event, Runs()))
 
 
 def _signs(
-    connection: Connection, policy: Policy, domains: Collection[str]
+    connection: Connection, policy: Policy, domains: Collection[str], runs: Runs
 ) -> Select[tuple[Any, ...]]:
     """What was said of domains as such since the last sign of life of each."""
     asked = bulk.each(connection, event.c.domain, domains)
-    alive = _alive(policy).where(event.c.domain == asked.c.value).correlate(asked)
+    alive = _alive(policy, runs).where(event.c.domain == asked.c.value).correlate(asked)
     told = event.alias("told")
     members = asked.join(told, told.c.domain == asked.c.value)
     members = members.join(judgement, judgement.c.event_id == told.c.id)
@@ -170,18 +182,19 @@ def _signs(
         judgement.c.confidence,
     ).select_from(members)  # fmt: skip
     query = query.where(told.c.occurred_at > since, judgement.c.reason.in_([*map(str, SIGNS)]))
-    return query.where(_counts(policy, told))
+    return query.where(_counts(policy, told, runs))
 
 
-def _counts(policy: Policy, told: FromClause) -> ColumnElement[bool]:
+def _counts(policy: Policy, told: FromClause, runs: Runs) -> ColumnElement[bool]:
     trusted = [one.value for one in ENOUGH[policy.trust]]
     return and_(
-        run.c.state.not_in(("held", "discarded")),
+        or_(run.c.state.not_in(("held", "discarded")), run.c.id == runs.with_),
+        run.c.id != runs.without,
         or_(told.c.trust.is_(None), told.c.trust.in_(trusted)),
     )
 
 
-def _alive(policy: Policy) -> Select[tuple[datetime]]:
+def _alive(policy: Policy, runs: Runs) -> Select[tuple[datetime]]:
     """The last sign of life; of a living domain it is found at once, from the newest event back."""
     answered = and_(
         event.c.kind == Kind.BOUNCE.value,
@@ -189,7 +202,9 @@ def _alive(policy: Policy) -> Select[tuple[datetime]]:
         judgement.c.reason.in_([*map(str, ALIVE_REASONS)]),
     )
     alive = or_(event.c.kind.in_([*map(str, ALIVE_KINDS)]), answered)
-    query = select(event.c.occurred_at).select_from(_MEMBERS).where(_counts(policy, event), alive)
+    query = (
+        select(event.c.occurred_at).select_from(_MEMBERS).where(_counts(policy, event, runs), alive)
+    )
     return query.order_by(event.c.occurred_at.desc()).limit(1)
 
 
@@ -232,7 +247,7 @@ def typos(connection: Connection, policy: Policy) -> list[TypoRow]:
     found = []
     for domain in sorted(connection.execute(domains).scalars()):
         other = meant(domain)
-        alive = _alive(policy).where(event.c.domain == domain)
+        alive = _alive(policy, Runs()).where(event.c.domain == domain)
         if other is not None and connection.execute(alive).first() is None:
             found.append(TypoRow(domain, other, len(everyone_at(connection, domain))))
     return found

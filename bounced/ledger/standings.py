@@ -402,7 +402,10 @@ def write(  # noqa: PLR0913, PLR0917 - of whom, and what is known of them alread
 
 
 def changed_rulings(
-    connection: Connection, judge: Judge, histories: Mapping[str, History]
+    connection: Connection,
+    judge: Judge,
+    histories: Mapping[str, History],
+    runs: rulings.Runs | None = None,
 ) -> dict[str, Turn]:
     """Rulings on the domains of some addresses that are others than those kept, now."""
     before: dict[str, Ruling | None] = {}
@@ -412,7 +415,7 @@ def changed_rulings(
             before[whose.rpartition("@")[2]] = history.ruling
     if not before:
         return {}
-    now = rulings.made_again(connection, judge.policy, before, Waiting(connection))
+    now = rulings.made_again(connection, judge.policy, before, Waiting(connection), runs)
     turns = {domain: Turn(before[domain], ruling) for domain, ruling in now.items()}
     return {domain: turn for domain, turn in turns.items() if turn.now != turn.before}
 
@@ -634,10 +637,13 @@ def note_newly_suppressed(  # noqa: PLR0913, PLR0917 - whom, by which run, as fa
         return (entry.run_id == run_id and not entry.waits) or counted(entry)
 
     found = found or conclude_with(judge, histories, run_id, at)
+    without = _without(connection, judge, histories, run_id)
     newly = [
         {"run_id": run_id, "address": whose}
         for whose, history in histories.items()
-        if _newly(judge, whose, history, found[whose], with_this, others, at)
+        if _newly(
+            judge, whose, history, without.get(whose, history), found[whose], with_this, others, at
+        )
     ]
     mine = newly_suppressed.c.run_id == run_id
     again = bulk.among(connection, newly_suppressed.c.address, histories)
@@ -646,10 +652,25 @@ def note_newly_suppressed(  # noqa: PLR0913, PLR0917 - whom, by which run, as fa
     return waiting_of(connection, run_id)
 
 
+def _without(
+    connection: Connection, judge: Judge, histories: Mapping[str, History], run_id: int
+) -> dict[str, History]:
+    """Histories of those at dead domains, with the ruling as it were had the run not been."""
+    ruled = {whose: whose.rpartition("@")[2] for whose, one in histories.items() if one.ruling}
+    if not ruled:
+        return {}
+    runs, waiting = rulings.Runs(without=run_id), Waiting(connection)
+    then = rulings.made_again(connection, judge.policy, set(ruled.values()), waiting, runs)
+    return {
+        whose: replace(histories[whose], ruling=then[domain]) for whose, domain in ruled.items()
+    }
+
+
 def _newly(  # noqa: PLR0913, PLR0917 - whom, with what and without it
     judge: Judge,
     whose: str,
     history: History,
+    before: History,
     found: Standing,
     with_this: Callable[[Entry], bool],
     others: Callable[[Entry], bool],
@@ -658,12 +679,12 @@ def _newly(  # noqa: PLR0913, PLR0917 - whom, with what and without it
     """Whether an address is suppressed with a run, on all lists or on one, and not without it."""
     if judge.lists.apart:
         now = judge.suppressing(whose, history, with_this, at)
-        return bool(now - judge.suppressing(whose, history, others, at))
+        return bool(now - judge.suppressing(whose, before, others, at))
     if not found.suppressed:
         return False
-    if history.ruling is None and not any(map(others, history.entries)):
+    if before.ruling is None and not any(map(others, history.entries)):
         return True  # there was nothing before
-    return not judge.conclude(whose, history, others, at).suppressed
+    return not judge.conclude(whose, before, others, at).suppressed
 
 
 def note_ruled(
@@ -673,16 +694,25 @@ def note_ruled(
     run_id: int,
     at: datetime,
 ) -> dict[str, Turn]:
-    """Note whom new rulings on domains would newly suppress; those that are others than before.
+    """Note whom new rulings, if the run counts, would newly suppress; those new rulings.
 
     Rulings rest on a run's events like standings, so that the brake has to count their work.
     """
+
+    def with_this(entry: Entry) -> bool:
+        return (entry.run_id == run_id and not entry.waits) or counted(entry)
+
     newly: dict[str, None] = {}
-    ruled = changed_rulings(connection, judge, histories)
+    ruled = changed_rulings(connection, judge, histories, rulings.Runs(with_=run_id))
     holding = {domain: turn for domain, turn in ruled.items() if turn.now is not None}
     for some in chunks(rulings.concerned(connection, holding)):
         there = load(connection, some)
-        newly |= {o: None for o in some if o not in there or not there[o].suppressed(at)}
+        for whose in some:
+            history = there.get(whose) or History()
+            history.ruling = holding[whose.rpartition("@")[2]].now
+            then = judge.conclude(whose, history, with_this, at)
+            if then.suppressed and not history.suppressed(at):
+                newly[whose] = None
     for some in chunks(newly):
         again = bulk.among(connection, newly_suppressed.c.address, some)
         mine = newly_suppressed.c.run_id == run_id
@@ -708,7 +738,27 @@ def count_again(
             if entry.run_state in UNDECIDED:
                 by_run.setdefault(entry.run_id, {})[whose] = history
     for run_id, of_run in by_run.items():
-        note_newly_suppressed(connection, judge, of_run, run_id, at)
+        others = _others_noted(connection, run_id, of_run)
+        note_newly_suppressed(connection, judge, {**others, **of_run}, run_id, at)
+        note_ruled(connection, judge, of_run, run_id, at)
+
+
+def _others_noted(
+    connection: Connection, run_id: int, histories: Mapping[str, History]
+) -> dict[str, History]:
+    """Who else at the same domains is noted for a run, perhaps for the sake of a ruling."""
+    domains = {whose.rpartition("@")[2] for whose in histories}
+    noted = select(newly_suppressed.c.address).where(newly_suppressed.c.run_id == run_id)
+    some = [
+        whose
+        for whose in connection.execute(noted).scalars()
+        if whose not in histories and whose.rpartition("@")[2] in domains
+    ]
+    found: dict[str, History] = {}
+    for part in chunks(some):
+        there = load(connection, part)
+        found |= {whose: there.get(whose) or History() for whose in part}
+    return found
 
 
 def subscribers(connection: Connection) -> int:

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Row, RowMapping
 
+    from bounced.domains import Turn
     from bounced.ledger.engine import Database
     from bounced.ledger.rows import IncidentRow
     from bounced.model import Bounce, Reading
@@ -406,7 +407,9 @@ class Visits:
         with_this = [standings.conclude_with(self.judge, them, run_id, at) for them in loaded]
         for them, found in zip(loaded, with_this, strict=True):
             newly = standings.note_newly_suppressed(connection, self.judge, them, run_id, at, found)
-        ruled = [standings.note_ruled(connection, self.judge, them, run_id, at) for them in loaded]
+        ruled: list[dict[str, Turn] | None] = [
+            standings.note_ruled(connection, self.judge, them, run_id, at) for them in loaded
+        ]
         if any(ruled):
             newly = standings.waiting_of(connection, run_id)
         state = connection.execute(select(run.c.state).where(run.c.id == run_id)).scalar_one()
@@ -418,7 +421,7 @@ class Visits:
             self._tell(connection, NoticeKind.HELD, visit, at, run=visit.run_id, addresses=newly)
             return 0, 0, newly
         if state in standings.LEFT_OUT:
-            with_this = [{} for _ in loaded]
+            with_this, ruled = [{} for _ in loaded], [None for _ in loaded]
         settled = False
         for them, found, rulings in zip(loaded, with_this, ruled, strict=True):
             if settled:  # a whole domain, and perhaps these with it

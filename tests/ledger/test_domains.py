@@ -317,3 +317,33 @@ def test_a_policy_is_tried_on_whole_domains_too(ledger: Ledger) -> None:
     slow = Policy(host_unknown_hours=900)
     told = sorted(shown(ledger.simulated(slow, at=day(4))))
     assert told == [(ANN, False), (BOB, False), (CARL, False)]
+
+
+def test_the_brake_counts_whom_a_ruling_suppressed_in_an_earlier_batch_of_the_run(url: str) -> None:
+    names = [f"p{n}@closed.example" for n in range(4)]
+    with opened(url, brake=Brake(share=0, floor=5)) as ledger:
+        ledger.import_subscribers([(name, "news") for name in names], at=day(0))
+        one = Pass(ledger)
+        first = one.batch(reading(1, said(names[0], Reason.NULL_MX)))
+        assert (first.held, first.suppressed) == (0, 4)
+        again = [unknown(name) for name in names]
+        others = [bounce(f"q{n}@example.com") for n in range(3)]
+        assert one.batch(reading(2, *again, *others)).held == 7
+        assert on_the_list(ledger) == []
+
+
+def test_a_held_run_counts_whole_domains_however_often_it_is_counted_again(url: str) -> None:
+    names = [f"p{n}@closed.example" for n in range(5)]
+    with opened(url, brake=Brake(share=0, floor=3)) as ledger:
+        ledger.import_subscribers([(name, "news") for name in names], at=day(0))
+        one = Pass(ledger)
+        assert one.batch(reading(1, said(ANN, Reason.NULL_MX))).held == 6
+        assert one.batch(reading(2, said("x@other.example", Reason.NULL_MX))).held == 7
+        one.end()
+        (run,) = ledger.holds()
+        ledger.release([ANN], by="eve", note="", at=day(1))
+        assert [whose for _, whose in ledger.waiting()] == [*names, "x@other.example"]
+        ledger.undo(ledger.decisions()[0].id, by="eve", at=day(2))
+        assert len(list(ledger.waiting())) == 7
+        assert ledger.decide(run.run_id, accept=True, by="eve", at=day(3)) == 7
+        assert len(on_the_list(ledger, on=4)) == 7
