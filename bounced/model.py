@@ -392,12 +392,27 @@ class Foretold:
 
 
 @dataclass(frozen=True, slots=True)
+class Held:
+    """An address that a run would newly suppress (`list` "": on all) and the brake keeps waiting.
+
+    `reason`, `rule` and `because` are those of the standing that it would have.
+    """
+
+    run_id: int
+    address: str
+    reason: str | None
+    rule: str | None
+    because: str
+    list: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Rehearsed:
-    """What a sync would have done. `waiting` are addresses that the brake would keep waiting."""
+    """What a sync would have done. `waiting` are those whom the brake would keep waiting."""
 
     recorded: Recorded
     changes: tuple[Foretold, ...] = ()
-    waiting: tuple[str, ...] = ()
+    waiting: tuple[Held, ...] = ()
 
 
 class NoticeKind(StrEnum):

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import click
 
 from bounced.cli.settings import Settings, json_option, ledger_options, operator, say
 from bounced.text import safe
+
+if TYPE_CHECKING:
+    from bounced.model import Held
 
 
 @click.group()
@@ -49,9 +53,9 @@ def show(settings: Settings, run_id: int | None, *, as_json: bool) -> None:
 
     with settings.ledger() as ledger:
         number = None
-        for number, address in ledger.waiting(run_id):
-            row = {"run_id": number, "address": address}
-            click.echo(json_line(row) if as_json else f"{number}  {safe(address)}")
+        for one in ledger.waiting(run_id):
+            number = one.run_id
+            click.echo(json_line(one) if as_json else f"{number}  {held_line(one)}")
     if as_json:
         return
     if number is None:
@@ -86,6 +90,12 @@ def _decide(settings: Settings, run_id: int, *, accept: bool) -> None:
         count = ledger.decide(run_id, accept=accept, by=operator(), at=datetime.now(UTC))
     word = "now suppressed" if accept else "left as before"
     click.echo(f"Run {run_id}: {counted(count, 'address', 'addresses')} {word}.")
+
+
+def held_line(one: Held) -> str:
+    """An address that waits, and why it would be suppressed."""
+    on = f" on {safe(one.list)}" if one.list else ""
+    return f"{safe(one.address)}{on}  {safe(one.because)}"
 
 
 def say_how_to_decide(run_id: int | None) -> None:

@@ -79,6 +79,7 @@ def _foretell(
 
 
 def _tell(name: str, tally: Tally, told: Rehearsed, seconds: float, *, as_json: bool) -> None:
+    from bounced.cli.holds import held_line
     from bounced.cli.sync import figures, summary
     from bounced.cli.tables import counted
     from bounced.report import json_line
@@ -100,8 +101,8 @@ def _tell(name: str, tally: Tally, told: Rehearsed, seconds: float, *, as_json: 
             mark = "+" if one.to_suppressed else "-"
             on = f" on {safe(one.list)}" if one.list else ""
             click.echo(f"{mark} {safe(one.address)}{on}  {safe(one.because)}")
-    for address in told.waiting:
-        click.echo(f"? {safe(address)}")
+    for held in told.waiting:
+        click.echo(f"? {held_line(held)}")
     if told.waiting:
         say(
             f"{name}: the brake would hold the run: it would suppress {len(told.waiting)} "

@@ -65,7 +65,7 @@ if TYPE_CHECKING:
         Undone,
     )
     from bounced.ledger.selection import Selection
-    from bounced.model import Destination, Reading, Recorded, Rehearsed, Subscription, Visit
+    from bounced.model import Destination, Held, Reading, Recorded, Rehearsed, Subscription, Visit
     from bounced.trust import Key
 
 LEASE = timedelta(minutes=10)
@@ -603,9 +603,9 @@ class Ledger:
         with self._database.reading() as connection:
             return reading.holds(connection)
 
-    def waiting(self, run_id: int | None = None) -> Iterator[tuple[int, str]]:
-        """(run, address) of what accepting a held run, or every one, would suppress; streamed."""
-        return reading.waiting(self._database, run_id)
+    def waiting(self, run_id: int | None = None) -> Iterator[Held]:
+        """Whom accepting a held run, or every one, would suppress, and why; streamed."""
+        return reading.waiting(self._database, self._judge, run_id)
 
     def mailboxes(self) -> Sequence[MailboxRow]:
         """How every mailbox is doing."""

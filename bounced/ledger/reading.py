@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from heapq import merge
+from itertools import groupby
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +26,7 @@ from bounced.ledger.rows import (
     TransitionRow,
     UndeterminedRow,
 )
-from bounced.ledger.standings import LEFT_OUT, load
+from bounced.ledger.standings import LEFT_OUT, if_accepted, load
 from bounced.ledger.tables import (
     address,
     decision,
@@ -41,11 +42,11 @@ from bounced.ledger.tables import (
     subscriber,
     transition,
 )
-from bounced.model import Outcome, Reason, Release, Standing, Status
+from bounced.model import Held, Outcome, Reason, Release, Standing, Status
 from bounced.smtp import canonical, folded
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
     from datetime import datetime
 
     from sqlalchemy import Connection, Select
@@ -338,8 +339,8 @@ def holds(connection: Connection) -> list[HoldRow]:
     ]
 
 
-def waiting(database: Database, run_id: int | None) -> Iterator[tuple[int, str]]:
-    """Which addresses held runs would newly suppress, by run and address."""
+def waiting(database: Database, judge: Judge, run_id: int | None) -> Iterator[Held]:
+    """Whom held runs would newly suppress, and why, by run and address."""
     columns = newly_suppressed.c.run_id, newly_suppressed.c.address
     query = select(*columns).join(run, run.c.id == newly_suppressed.c.run_id)
     query = query.where(run.c.state == "held").order_by(*columns)
@@ -348,8 +349,22 @@ def waiting(database: Database, run_id: int | None) -> Iterator[tuple[int, str]]
     with database.reading() as connection:
         streaming = connection.execution_options(yield_per=STREAM)
         with streaming.execute(query) as found:
-            for row in found:
-                yield row.run_id, row.address
+            for number, rows in groupby(found, key=attrgetter("run_id")):
+                for some in chunks(row.address for row in rows):
+                    with database.reading() as another:
+                        now = database.clock(another)
+                        yield from held(another, judge, number, some, now)
+
+
+def held(
+    connection: Connection, judge: Judge, run_id: int, addresses: Sequence[str], now: datetime
+) -> list[Held]:
+    """Why a run would suppress each of some addresses, in their order."""
+    found = []
+    for whose, (name, would) in if_accepted(connection, judge, addresses, run_id, now).items():
+        words = would.reason and would.reason.value, would.rule, would.because
+        found.append(Held(run_id, whose, *words, name))
+    return found
 
 
 def mailboxes(connection: Connection, clock: datetime) -> list[MailboxRow]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import func, select, update
 
 from bounced.ledger.engine import chunks
+from bounced.ledger.reading import held
 from bounced.ledger.tables import mailbox, message, newly_suppressed, transition
 from bounced.ledger.visits import DONE
 from bounced.model import Foretold, Recorded, Rehearsed
@@ -19,8 +20,9 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from bounced.ledger.engine import Database
+    from bounced.ledger.standings import Judge
     from bounced.ledger.visits import Visits
-    from bounced.model import Reading, Visit
+    from bounced.model import Held, Reading, Visit
 
 
 def attempts(connection: Connection, name: str, epoch: int, uids: Sequence[int]) -> dict[int, int]:
@@ -59,7 +61,7 @@ def rehearse(  # noqa: PLR0913, PLR0917 - a sync's whole way in one call
         for readings in batches:
             total = _sum(total, visits.record(connection, visit, readings, at=at))
         changes = _changes(connection, before)
-        waiting = _waiting(connection, visit) if total.held else ()
+        waiting = _waiting(connection, visits.judge, visit, at) if total.held else ()
     return Rehearsed(total, changes, waiting)
 
 
@@ -103,6 +105,9 @@ def _changes(connection: Connection, before: int) -> tuple[Foretold, ...]:
     )
 
 
-def _waiting(connection: Connection, visit: Visit) -> tuple[str, ...]:
+def _waiting(connection: Connection, judge: Judge, visit: Visit, at: datetime) -> tuple[Held, ...]:
     query = select(newly_suppressed.c.address).where(newly_suppressed.c.run_id == visit.run_id)
-    return tuple(connection.execute(query.order_by(newly_suppressed.c.address)).scalars())
+    everyone = connection.execute(query.order_by(newly_suppressed.c.address)).scalars().all()
+    return tuple(
+        one for some in chunks(everyone) for one in held(connection, judge, visit.run_id, some, at)
+    )

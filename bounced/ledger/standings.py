@@ -617,6 +617,31 @@ def conclude_with(
     }
 
 
+def if_accepted(
+    connection: Connection, judge: Judge, addresses: Sequence[str], run_id: int, at: datetime
+) -> dict[str, tuple[str, Standing]]:
+    """The standing of each address if a run counts: the list ("": all), and what it would be there.
+
+    Where that does not suppress it on all lists, it is that on the first list that it does.
+    """
+
+    def with_this(entry: Entry) -> bool:
+        return (entry.run_id == run_id and not entry.waits) or counted(entry)
+
+    there = load(connection, addresses)
+    domains = {whose.rpartition("@")[2] for whose in addresses}
+    runs, waiting = rulings.Runs(with_=run_id), Waiting(connection)
+    then = rulings.made_again(connection, judge.policy, domains, waiting, runs)
+    found = {}
+    for whose in addresses:
+        history = there.get(whose) or History()
+        history.ruling = then[whose.rpartition("@")[2]]
+        overall = judge.conclude(whose, history, with_this, at)
+        own = {} if overall.suppressed else judge.on_lists(whose, history, with_this, at)
+        found[whose] = next(iter(own.items()), ("", overall))
+    return found
+
+
 def note_newly_suppressed(  # noqa: PLR0913, PLR0917 - whom, by which run, as far as is known
     connection: Connection,
     judge: Judge,

@@ -41,6 +41,7 @@ def test_a_held_run_is_listed_with_what_to_type(bounced: Bounced, held: Path) ->
 
 def test_the_addresses_that_wait_are_shown(bounced: Bounced, held: Path) -> None:
     lines = bounced("hold", "show", "--db", str(held)).stdout.splitlines()
+    assert all("A hard bounce, sure to 0.95 (user_unknown, " in line for line in lines)
     assert [line.split()[1] for line in lines] == [f"gone{n}@example.com" for n in range(1, 6)]
 
 
@@ -80,4 +81,5 @@ def test_what_is_held_is_listed_as_json(bounced: Bounced, held: Path) -> None:
     waiting = [json.loads(line) for line in shown.stdout.splitlines()]
     assert len(waiting) == run["addresses"] > 0
     assert {one["run_id"] for one in waiting} == {run["run_id"]}
+    assert {(one["reason"], one["rule"]) for one in waiting} == {("user_unknown", "test/gone")}
     assert shown.stderr == ""

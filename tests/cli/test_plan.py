@@ -80,6 +80,7 @@ def test_a_plan_exits_1_when_the_brake_would_hold(bounced: Bounced, server: Demo
     assert plan.exit_code == 1
     assert "would suppress 5 addresses" in plan.stderr
     assert plan.stdout.count("\n? gone") == 5
+    assert "? gone0@example.com  A hard bounce, sure to" in plan.stdout
     told = json.loads(bounced("sync", "--plan", "--json").stdout)
     assert (told["held"], len(told["waiting"]), told["suppressed"]) == (5, 5, 0)
 

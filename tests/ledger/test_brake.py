@@ -74,7 +74,11 @@ def test_a_run_that_suppresses_too_many_is_held_whole(careful: Ledger) -> None:
     this.end()
     (hold,) = careful.holds()
     assert (hold.addresses, hold.events, hold.mailbox, hold.finished) == (5, 5, "news", True)
-    assert list(careful.waiting()) == [(hold.run_id, name) for name in NAMES]
+    waiting = list(careful.waiting())
+    assert [(one.run_id, one.address) for one in waiting] == [(hold.run_id, name) for name in NAMES]
+    assert {(one.reason, one.rule, one.list) for one in waiting} == {
+        ("user_unknown", "test/hard", "")
+    }
 
 
 def test_an_accepted_run_leaves_what_no_brake_would_have_left(url: str, careful: Ledger) -> None:

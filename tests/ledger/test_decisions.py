@@ -105,7 +105,7 @@ def test_a_word_on_a_held_run_taken_back_lets_it_wait_again(url: str, *, accept:
         take_back(ledger, number)
         assert rows(url, STANDING) == before
         assert ledger.holds() == held
-        assert [address for _, address in ledger.waiting()] == NAMES
+        assert [one.address for one in ledger.waiting()] == NAMES
         assert take_back(ledger, number, again=True) == ((5, 0) if accept else (0, 0))
         assert rows(url, STANDING) == decided
         assert ledger.holds() == []
@@ -236,6 +236,6 @@ def test_who_is_released_while_a_held_run_waits_is_not_suppressed_by_it(url: str
         (run,) = ledger.holds()
         told = ledger.release([NAMES[0]], by="eve", note="", at=day(1))
         assert told == Released(addresses=0, others=1)
-        assert [one for _, one in ledger.waiting(run.run_id)] == sorted(NAMES[1:])
+        assert [one.address for one in ledger.waiting(run.run_id)] == sorted(NAMES[1:])
         assert ledger.decide(run.run_id, accept=True, by="eve", at=day(2)) == len(NAMES) - 1
         assert on_the_list(ledger, on=3) == sorted(NAMES[1:])

@@ -342,8 +342,11 @@ def test_a_held_run_counts_whole_domains_however_often_it_is_counted_again(url: 
         one.end()
         (run,) = ledger.holds()
         ledger.release([ANN], by="eve", note="", at=day(1))
-        assert [whose for _, whose in ledger.waiting()] == [*names, "x@other.example"]
+        assert [one.address for one in ledger.waiting()] == [*names, "x@other.example"]
         ledger.undo(ledger.decisions()[0].id, by="eve", at=day(2))
         assert len(list(ledger.waiting())) == 7
+        assert {one.reason for one in ledger.waiting()} == {"null_mx"}
+        why = {one.address: one.because for one in ledger.waiting()}
+        assert why[names[0]].startswith("The domain declares that it takes no mail")
         assert ledger.decide(run.run_id, accept=True, by="eve", at=day(3)) == 7
         assert len(on_the_list(ledger, on=4)) == 7

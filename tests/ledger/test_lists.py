@@ -151,6 +151,7 @@ def test_the_brake_counts_who_would_be_suppressed_on_one_list(url: str) -> None:
             about("news", n, complaint(f"a{n}@example.com"), kind=Kind.COMPLAINT) for n in range(5)
         ]
         assert synced(ledger, letters).held == 5
+        assert {(one.list, one.reason) for one in ledger.waiting()} == {("news", "complaint")}
         assert on(ledger, None) == []
         ledger.decide(ledger.holds()[0].run_id, accept=True, by="eve", at=day(1))
         assert len(on(ledger, "news")) == 5
