@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from bounced.cli import exchange, services
-from bounced.cli.settings import Settings, json_option, ledger_options, on_list_option
+from bounced.cli.settings import Settings, json_option, ledger_options, on_list_option, say
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -33,7 +33,8 @@ def explain(settings: Settings, address: str, *, as_json: bool) -> None:
         # who was forgotten has no history, and must not be mailed all the same
         ((_, listed),) = ledger.check([address], at=datetime.now(UTC))
     if as_json:
-        click.echo(json_line(history))
+        known = {one.name: getattr(history, one.name) for one in fields(history)}
+        click.echo(json_line({**known, "suppressed": listed is not None, "row": listed}))
         return
     for line in told(history, listed):
         click.echo(line)
@@ -171,6 +172,8 @@ def suppressed(
     context: click.Context, form: str, *, for_spreadsheet: bool, on_list: str | None
 ) -> None:
     """Print the addresses that must not be mailed now."""
+    from bounced.cli.tables import counted
+
     if context.invoked_subcommand is not None:
         return
     if for_spreadsheet and form != "csv":
@@ -178,6 +181,11 @@ def suppressed(
     with context.ensure_object(Settings).ledger() as ledger:
         rows = ledger.suppressed(at=datetime.now(UTC), on=on_list)
         _write(rows, form, for_spreadsheet=for_spreadsheet)
+        waiting = sum(held.addresses for held in ledger.holds())
+    if waiting:
+        say(
+            f"{counted(waiting, 'address', 'addresses')} more wait for your word: bounced hold list"
+        )
 
 
 def _write(rows: Iterable[SuppressedRow], form: str, *, for_spreadsheet: bool) -> None:

@@ -48,7 +48,7 @@ def audit(context: click.Context, *, folders: bool, as_json: bool) -> None:
         found = balances(ledger)
         for balance in found:
             missing = [
-                row for row in quarantined(ledger, balance.name) if not _has_copy(copies, row)
+                row for row in quarantined(ledger, balance.mailbox) if not _has_copy(copies, row)
             ]
             wrong = [*_wrong_in(balance), *_without_copy(missing, copies)]
             codes.append(Exit.PERSON_NEEDED if wrong else Exit.DONE)
@@ -71,7 +71,7 @@ def _has_copy(copies: Quarantine, row: QuarantinedRow) -> bool:
 
 def _show(balance: Balance, wrong: Sequence[str]) -> None:
     click.echo(
-        f"{safe(balance.name)}: {balance.fetched} fetched = {balance.judged} judged + "
+        f"{safe(balance.mailbox)}: {balance.fetched} fetched = {balance.judged} judged + "
         f"{balance.other} other + {balance.set_aside} set aside + "
         f"{balance.quarantined} quarantined"
         + (f"; {balance.unfiled} of them still to be moved" if balance.unfiled else "")
@@ -107,7 +107,7 @@ def _compare(config: Config, balances: Sequence[Balance]) -> Iterator[Exit]:
     """Compare what the ledger says was filed with what the servers count."""
     from bounced.model import Destination
 
-    recorded = {balance.name: balance for balance in balances}
+    recorded = {balance.mailbox: balance for balance in balances}
     expected: dict[_Pile, int] = {}
     counted: dict[_Pile, int] = {}
     for mailbox in chosen_mailboxes(config, ()):
@@ -174,7 +174,7 @@ def retry(context: click.Context, mailboxes: tuple[str, ...]) -> None:
     try:
         chosen: dict[str, MailboxConfig | None] = {}
         if not mailboxes:  # letters that `bounced ingest` was handed lie in no mailbox
-            chosen = {one.name: None for one in balances(ledger) if one.quarantined}
+            chosen = {one.mailbox: None for one in balances(ledger) if one.quarantined}
         if mailboxes or config.mailboxes:
             chosen |= {one.name: one for one in chosen_mailboxes(config, mailboxes)}
         for name, mailbox in chosen.items():
@@ -195,6 +195,7 @@ def _retry(
     copies: Quarantine,
     config: Config,
 ) -> Exit:
+    from bounced.cli.tables import counted
     from bounced.ledger.audit import quarantined
     from bounced.sync import LeaseTakenError
 
@@ -219,7 +220,7 @@ def _retry(
         ledger.end(visit, at=datetime.now(UTC), error=error)
     left = len(before) - again.recorded
     click.echo(
-        f"{safe(name)}: {again.recorded} letters can be read now, {left} still cannot"
+        f"{safe(name)}: {counted(again.recorded, 'letter')} can be read now, {left} still cannot"
         + (f"; {moved} moved out of quarantine" if moved else "")
     )
     for reason, count in sorted(again.reasons.items()):

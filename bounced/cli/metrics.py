@@ -30,7 +30,7 @@ def abandoned(row: MailboxRow, config: Config, now: datetime) -> bool:
     So it is when the configuration names others, and it has not been tried for a day.
     """
     names = {folder.name for mailbox in config.mailboxes for folder in mailbox.each_folder()}
-    if not names or row.name in names or row.last_sync_at is None:
+    if row.imported or not names or row.mailbox in names or row.last_sync_at is None:
         return False
     return now - row.last_sync_at > ABANDONED_AFTER
 
@@ -134,13 +134,13 @@ def _mailboxes(rows: Sequence[MailboxRow], figures: Figures) -> Iterator[_Metric
         "bounced_mailbox_last_success_timestamp_seconds",
         "When the mailbox was last emptied without an error.",
         "mailbox",
-        {row.name: row.last_success_at.timestamp() for row in rows if row.last_success_at},
+        {row.mailbox: row.last_success_at.timestamp() for row in rows if row.last_success_at},
     )
     yield _Metric(
         "bounced_mailbox_failing_seconds",
         "Since how long the mailbox has been failing; 0 when its last pass went well.",
         "mailbox",
-        {row.name: max(0.0, (now - (row.failing_since or now)).total_seconds()) for row in rows},
+        {row.mailbox: max(0.0, (now - (row.failing_since or now)).total_seconds()) for row in rows},
     )
     yield _Metric(
         "bounced_quarantined_letters",

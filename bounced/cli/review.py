@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from bounced.cli.rules import book_option, books
-from bounced.cli.settings import Settings, ledger_options, say
+from bounced.cli.settings import Settings, json_option, ledger_options, say
 from bounced.text import safe
 
 if TYPE_CHECKING:
@@ -66,6 +66,7 @@ class Choice:
 @click.option("--because", help="The rule's sentence for people.")
 @click.option("--phrase", help="Words to go by instead of the whole reply's (… = then, later on).")
 @click.option("--anyway", is_flag=True, help="Write it even if it wins other rules' examples.")
+@json_option
 @book_option
 @ledger_options
 @click.pass_obj
@@ -80,6 +81,7 @@ def review(  # noqa: PLR0913 - a rule has many parts
     because: str | None,
     phrase: str | None,
     anyway: bool,
+    as_json: bool,
     book: Path | None,
 ) -> None:
     """List replies that no rule understood, grouped, those that touch most addresses first.
@@ -93,6 +95,9 @@ def review(  # noqa: PLR0913 - a rule has many parts
     if len(found) < len(every):
         say(f"Left out: {len(every) - len(found)} groups for which you have written a rule.")
         say("To judge what is on record by it, type: bounced reclassify --apply")
+    if pick is None and as_json:
+        _print_json(found[:limit])
+        return
     if pick is None:
         _show(found, limit)
         return
@@ -130,6 +135,16 @@ def _unanswered(found: list[Cluster], settings: Settings, book: Path | None) -> 
         return winner is not None and not winner.level and winner.id != row.rule
 
     return [one for one in found if not answered(one.example)]
+
+
+def _print_json(found: Iterable[Cluster]) -> None:
+    from bounced.report import json_line
+
+    for number, one in enumerate(found, 1):
+        example = one.example
+        counts = {"group": number, "addresses": len(one.addresses), "events": one.events}
+        judged = {name: getattr(example, name) for name in ("outcome", "reason", "confidence")}
+        click.echo(json_line({**counts, **judged, "rule": example.rule, "said": example.said}))
 
 
 def _show(found: Sequence[Cluster], limit: int) -> None:

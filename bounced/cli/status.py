@@ -57,8 +57,8 @@ def status(context: click.Context, *, as_json: bool, patience: float, metrics: b
         text = metrics_text(ledger, config) if metrics else ""
     limit = timedelta(minutes=patience)
     now = datetime.now(UTC)
-    left = {row.name for row in rows if abandoned(row, config, now)}
-    since = [row.failing_since for row in rows if row.failing_since and row.name not in left]
+    left = {row.mailbox for row in rows if abandoned(row, config, now)}
+    since = [row.failing_since for row in rows if row.failing_since and row.mailbox not in left]
     silent = [beat for beat in beats if beat.silent > limit]
     late = silent or any(now - one > limit for one in since)
     given_up = any(row.dead for row in unsaid)
@@ -86,7 +86,7 @@ def _show_all(  # noqa: PLR0913, PLR0917 - one for each thing that is shown
     if not rows:
         click.echo("No mailbox has been emptied yet. Type: bounced sync")
     for row in rows:
-        _show(row, left=row.name in left)
+        _show(row, left=row.mailbox in left)
     if holds:
         waiting = ", ".join(str(held.run_id) for held in holds)
         click.echo(f"The brake holds run {waiting}. Type: bounced hold list")
@@ -103,11 +103,15 @@ def _show_all(  # noqa: PLR0913, PLR0917 - one for each thing that is shown
 
 
 def _show(row: MailboxRow, *, left: bool) -> None:
-    from bounced.cli.tables import cell
+    from bounced.cli.tables import cell, counted
 
+    if row.imported:
+        count = counted(sum(row.states.values()), "line")
+        click.echo(f"{safe(row.mailbox)}: last imported {cell(row.last_sync_at)}, {count} in all")
+        return
     well = row.last_success_at
     when = f"last emptied {cell(well)}" if well else "never emptied"
-    click.echo(f"{safe(row.name)}: {when}{', at work now' if row.busy else ''}")
+    click.echo(f"{safe(row.mailbox)}: {when}{', at work now' if row.busy else ''}")
     piles = ", ".join(f"{count} {pile}" for pile, count in sorted(row.destinations.items()))
     click.echo(f"  letters: {piles or 'none'}")
     if waiting := row.states.get("recorded"):

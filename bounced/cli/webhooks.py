@@ -112,11 +112,13 @@ def waiting(row: OutboxRow) -> str:
 @click.pass_obj
 def retry(settings: Settings) -> None:
     """Try again at once whatever waits or was given up."""
+    from bounced.cli.tables import counted
     from bounced.ledger.outbox import revive
 
     with settings.ledger() as ledger:
         count = revive(ledger, at=_now())
     if count:
-        click.echo(f"{count} to be told by the next `bounced webhooks send` or `bounced run`.")
+        notices = counted(count, "notice")
+        click.echo(f"{notices} to be told by the next `bounced webhooks send` or `bounced run`.")
     else:
         click.echo("Nothing waits.")

@@ -37,7 +37,7 @@ class Balance:
     of which nothing is on record) and `without_judgement` (events nobody judged).
     """
 
-    name: str
+    mailbox: str
     fetched: int
     judged: int
     other: int

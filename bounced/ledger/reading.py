@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, select
 
-from bounced.ledger import rulings
+from bounced.ledger import facts, rulings
 from bounced.ledger.engine import chunks
 from bounced.ledger.rows import (
     AddressHistory,
@@ -379,7 +379,7 @@ def mailboxes(connection: Connection, clock: datetime) -> list[MailboxRow]:
             piles[number][destination] += count
     return [
         MailboxRow(
-            name=row.name,
+            mailbox=row.name,
             epoch=row.epoch,
             checkpoint=row.last_uid,
             last_sync_at=row.last_sync_at,
@@ -389,6 +389,7 @@ def mailboxes(connection: Connection, clock: datetime) -> list[MailboxRow]:
             failing_since=row.failing_since,
             states=dict(states[row.id]),
             destinations=dict(piles[row.id]),
+            imported=row.name.startswith(facts.IMPORTED),
         )
         for row in connection.execute(select(mailbox).order_by(mailbox.c.name))
     ]

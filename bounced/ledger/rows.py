@@ -309,11 +309,12 @@ class MailboxRow:
 
     `checkpoint` is the highest UID recorded in the present epoch (UIDVALIDITY); `states` counts
     letters that were `tried`, `recorded` (facts safe, not yet moved) and `filed`, `destinations`
-    those recorded, by pile; `busy` is whether a sync holds the lease. `failing_since` is when the
+    those recorded, by pile; `busy` is whether a sync holds the lease; `imported` lines came by
+    hand (`bounced suppressed import`), and no sync looks for them. `failing_since` is when the
     first of those passes failed after which none has gone well.
     """
 
-    name: str
+    mailbox: str
     epoch: int | None
     checkpoint: int
     last_sync_at: datetime | None
@@ -323,3 +324,4 @@ class MailboxRow:
     failing_since: datetime | None = None
     states: Mapping[str, int] = field(default_factory=dict)
     destinations: Mapping[str, int] = field(default_factory=dict)
+    imported: bool = False

@@ -235,3 +235,29 @@ def test_a_release_of_somebody_not_suppressed_says_what_it_did(
     assert "full@example.com" in bounced("decisions", "--db", str(database)).output
     nobody = "Nobody was released: what was asked for is not suppressed.\n"
     assert bounced(*words).stdout == nobody, "done is done"
+
+
+def test_machines_are_told_whether_the_address_may_be_mailed(
+    bounced: Bounced, database: Path
+) -> None:
+    asked = {
+        address: json.loads(bounced("explain", address, "--json", "--db", str(database)).stdout)
+        for address in ("gone@example.com", "full@example.com", "nobody@example.com")
+    }
+    assert [one["suppressed"] for one in asked.values()] == [True, False, False]
+    assert asked["gone@example.com"]["row"]["reason"] == "user_unknown"
+    assert asked["nobody@example.com"]["standing"] is None
+
+
+def test_an_import_is_no_mailbox_in_the_status(bounced: Bounced, database: Path) -> None:
+    (bounced.folder / "more.txt").write_text("ann@example.com\nbob@example.com\n")
+    bounced("suppressed", "import", "more.txt", "--from", "txt", "--db", str(database))
+    told = bounced("status", "--db", str(database)).stdout.splitlines()
+    assert told[0].startswith("import/txt: last imported 20")
+    assert told[0].endswith("Z, 2 lines in all")
+    assert told[1].startswith("news: last emptied ")
+    rows = bounced("status", "--json", "--db", str(database)).stdout.splitlines()
+    found = {row["mailbox"]: row["imported"] for row in map(json.loads, rows)}
+    assert found == {"import/txt": True, "news": False}
+    audited = map(json.loads, bounced("audit", "--json", "--db", str(database)).stdout.splitlines())
+    assert {one["mailbox"] for one in audited} == set(found)

@@ -31,7 +31,7 @@ def run_number(listed: str) -> str:
 
 
 def test_a_held_run_is_listed_with_what_to_type(bounced: Bounced, held: Path) -> None:
-    assert bounced("suppressed", "--db", str(held)).output == ""
+    assert bounced("suppressed", "--db", str(held)).stdout == ""
     result = bounced("hold", "list", "--db", str(held))
     number = run_number(result.stderr)
     assert re.search(rf"{number}\s+news\s.*\s5\s+5", result.stdout)
@@ -83,3 +83,9 @@ def test_what_is_held_is_listed_as_json(bounced: Bounced, held: Path) -> None:
     assert {one["run_id"] for one in waiting} == {run["run_id"]}
     assert {(one["reason"], one["rule"]) for one in waiting} == {("user_unknown", "test/gone")}
     assert shown.stderr == ""
+
+
+def test_the_list_says_that_more_would_be_on_it(bounced: Bounced, held: Path) -> None:
+    listed = bounced("suppressed", "--format", "csv", "--db", str(held))
+    assert listed.stderr == "5 addresses more wait for your word: bounced hold list\n"
+    assert len(listed.stdout.splitlines()) == 1, "and is what it always is"

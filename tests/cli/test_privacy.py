@@ -67,6 +67,8 @@ def test_after_forgetting_no_file_of_ours_holds_the_address(bounced: Bounced, kn
 
 def test_who_is_forgotten_stays_so(bounced: Bounced, known: Path) -> None:
     bounced("forget", "ann@example.net")
+    told = json.loads(bounced("explain", "Ann@example.net", "--json").stdout)
+    assert (told["suppressed"], told["row"]["reason"]) == (True, "forgotten")
     again = bounced("subscribers", "import", "list.csv", "--list", "news").output
     assert "2 addresses read, 0 new" in again
     (known / "again.eml").write_bytes(NOTICE)

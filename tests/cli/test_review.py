@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
 from typing import TYPE_CHECKING
 
@@ -194,3 +195,11 @@ def test_a_reply_may_come_from_standard_input(bounced: Bounced) -> None:
 def test_a_provider_is_known_by_the_host_that_is_told(bounced: Bounced) -> None:
     told = bounced("rules", "show", "550 5.4.1", "--mta", "x.mail.protection.outlook.com").output
     assert "1. microsoft/" in told
+
+
+def test_what_was_not_understood_is_told_to_machines(bounced: Bounced, unclear: Path) -> None:
+    result = bounced("review", "--db", str(unclear), "--json", "--limit", "1")
+    (group,) = [json.loads(line) for line in result.stdout.splitlines()]
+    assert (group["group"], group["addresses"], group["events"]) == (1, 3, 3)
+    assert (group["outcome"], group["reason"]) == ("soft", "undetermined")
+    assert group["said"].startswith("550 frobnicated mailbox")
