@@ -46,18 +46,21 @@ CUT: Final = "cut off in the middle of a line"
 Headers = tuple[tuple[str, str], ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # frozen ones take four times as long to make, and each letter has four
 class Part:
-    """A leaf of the MIME tree, still encoded. `message/*` parts are leaves: nobody enters them."""
+    """A leaf of the MIME tree, still encoded. `message/*` parts are leaves: nobody enters them.
+
+    Made once and never changed, but for what it remembers of itself.
+    """
 
     headers: Headers
     body: bytes
     content_type: str
     charset: str | None = None
-    cache: dict[str, str] = field(default_factory=dict, repr=False, compare=False, hash=False)
+    cache: dict[str, str] = field(default_factory=dict, repr=False, compare=False)
 
     def header(self, name: str) -> str:
-        return _first(self.headers, name.lower())
+        return _first(self.headers, name.lower()) if self.headers else ""
 
     def data(self) -> bytes:
         """The body with its transfer encoding undone."""
@@ -66,16 +69,38 @@ class Part:
     def text(self) -> str:
         """The body as words, line ends as LF; HTML without its tags."""
         if "text" not in self.cache:
-            words = decode_charset(self.data(), self.charset).replace("\r\n", "\n")
-            self.cache["text"] = words.replace("\r", "\n").replace("\0", "\ufffd")
+            self.cache["text"] = self._text()
         return self.cache["text"]
 
+    def _text(self) -> str:
+        if self._plain():
+            return self.body.decode("ascii")
+        words = decode_charset(self.data(), self.charset).replace("\r\n", "\n")
+        return words.replace("\r", "\n").replace("\0", "\ufffd")
+
+    def _plain(self) -> bool:
+        """Whether an ASCII body is the words themselves, as most are."""
+        body = self.body
+        return (
+            (self.charset is None or self.charset.lower() in _ASCII_WITHIN)
+            and self.header("content-transfer-encoding").lower() in _NOT_ENCODED
+            and len(body) <= MAX_TEXT
+            and b":" in body[:160_000]  # then it is not all base64
+            and body.isascii()
+            and not (b"\r" in body or b"\0" in body or b"\x1b" in body)
+            and not (b"=" in body and b"=\n" in body)
+            and b"begin " not in body
+        )
+
+
+_NOT_ENCODED: Final = ("", "7bit", "8bit", "binary")
+_ASCII_WITHIN: Final = ("us-ascii", "utf-8", "iso-8859-1", "windows-1252")
 
 # HTML that calls itself plain text
 _MARKUP = re.compile(r"\s{0,80}+<(?:!doctype html|html|head|body|div|p|table|h1)\b", re.IGNORECASE)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Message:
     """A message as decoders want to see it: headers, and the leaves of its MIME tree in order.
 
@@ -88,12 +113,12 @@ class Message:
     parameters: Headers = ()
     problems: tuple[str, ...] = ()
     reader: str = "plain"
-    cache: dict[str, str] = field(default_factory=dict, repr=False, compare=False, hash=False)
-    first: dict[str, str] = field(init=False, repr=False, compare=False, hash=False)
+    cache: dict[str, str] = field(default_factory=dict, repr=False, compare=False)
+    first: dict[str, str] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         # the first of each name: most questions are about headers that are not there
-        object.__setattr__(self, "first", dict(reversed(self.headers)))
+        self.first = dict(reversed(self.headers))
 
     def header(self, name: str) -> str:
         """The first header of that name with its encoded words undone, or an empty string."""
@@ -113,8 +138,15 @@ class Message:
     def parameter(self, name: str) -> str:
         return _first(self.parameters, name)
 
-    def parts_of(self, *content_types: str) -> Iterator[Part]:
-        return (part for part in self.parts if part.content_type in content_types)
+    def parts_of(self, *content_types: str) -> list[Part]:
+        return [part for part in self.parts if part.content_type in content_types]
+
+    def part_of(self, *content_types: str) -> Part | None:
+        """The first part of one of these types."""
+        for part in self.parts:
+            if part.content_type in content_types:
+                return part
+        return None
 
     def text(self) -> str:
         """What a person would read: the text parts before the first enclosed message.
@@ -359,8 +391,10 @@ def _parsed_type(value: str) -> tuple[str, Headers]:
     value = _COMMENT.sub("", value) if "(" in value else value
     kind = value.partition(";")[0].strip().strip("\"'").lower()
     kind = kind.split()[0] if kind.split() else ""
-    found = _PARAMETER.finditer(value) if ";" in value else ()
-    parameters = tuple((m[1].lower(), m[2].strip('"').replace('\\"', '"')) for m in found)
+    found = _PARAMETER.findall(value) if ";" in value else ()
+    parameters = tuple(
+        [(name.lower(), told.strip('"').replace('\\"', '"')) for name, told in found]
+    )
     return (kind if "/" in kind else "text/plain") if kind else "", parameters
 
 
@@ -482,7 +516,13 @@ def _pieces(body: bytes, boundary: str) -> list[bytes] | None:
     """The bodies between boundary lines (RFC 2046, 5.1.1); None where there is no boundary."""
     if not boundary or len(boundary) > MAX_BOUNDARY:
         return None
-    lines = list(islice(_boundary_lines(body, boundary), MAX_PARTS + 2))
+    mark = b"--" + boundary.encode("latin-1", "replace").rstrip()
+    if mark not in body:
+        return None
+    quick = _plain_pieces(body, mark)
+    if quick is not None:
+        return quick
+    lines = list(islice(_boundary_lines(body, mark), MAX_PARTS + 2))
     if not lines:
         return None
     pieces = []
@@ -494,12 +534,28 @@ def _pieces(body: bytes, boundary: str) -> list[bytes] | None:
     return pieces
 
 
-def _boundary_lines(body: bytes, boundary: str) -> Iterator[tuple[int, int, bool]]:
+def _plain_pieces(body: bytes, mark: bytes) -> list[bytes] | None:
+    """As `_pieces`, where no line only begins like a boundary; None where one does."""
+    pieces: list[bytes] = []
+    chunks = (b"\n" + body).split(b"\n" + mark, MAX_PARTS + 3)
+    if not 1 < len(chunks) <= MAX_PARTS + 2:
+        return None
+    for chunk in chunks[1:]:
+        line, _, piece = chunk.partition(b"\n")
+        line = line.rstrip(b" \t") if line else line
+        if line == b"--" and pieces:
+            return pieces
+        if line not in (b"", b"--"):
+            return None
+        pieces.append(piece)
+    return pieces
+
+
+def _boundary_lines(body: bytes, mark: bytes) -> Iterator[tuple[int, int, bool]]:
     """Where each boundary line begins, where the next line begins, and whether it is the last.
 
     A line that only begins like it is none: boundaries of nested parts are often prefixes.
     """
-    mark = b"--" + boundary.encode("latin-1", "replace").rstrip()
     at = body.find(mark)
     while at >= 0:
         end = body.find(b"\n", at)
@@ -576,9 +632,6 @@ def _plain_head(part: Part, head: bytes) -> bool:
         and b"\nbegin " not in head
         and b"=\n" not in part.body[:MAX_TEXT]
     )
-
-
-_NOT_ENCODED: Final = ("", "7bit", "8bit", "binary")
 
 
 def _first_block(data: bytes) -> Headers:

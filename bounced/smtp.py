@@ -232,8 +232,15 @@ def first_address(text: str) -> str:
     return next((found[0] for found in addresses(text)), "")
 
 
+# an address as nearly all are, so short that none of its labels is too long
+_SIMPLE = re.compile(r"[A-Za-z0-9_+=.-]{1,64}@[A-Za-z0-9]{1,63}(?:[.-][A-Za-z0-9]{1,63}){0,10}")
+_SHORT: Final = 64
+
+
 def is_address(text: str) -> bool:
     """Whether a text is one mailbox, `local@domain`, and nothing else."""
+    if len(text) <= _SHORT and _SIMPLE.fullmatch(text):
+        return True
     return len(text) <= 320 and _is_mailbox(text)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import cached_property
 from typing import TYPE_CHECKING
 
 from bounced.decode import (
@@ -47,30 +46,45 @@ _SENDERS = ("from", "sender", "reply-to", "return-path", "errors-to", "x-envelop
 class _View:
     """A message with what several decoders ask of it, each worked out once and only when asked."""
 
+    __slots__ = ("_around", "_cut", "_fields", "_is_report", "message")
+
     def __init__(self, message: Message) -> None:
         self.message = message
+        self._cut: tuple[str, str] | None = None
+        self._fields: Headers | None = None
+        self._around: Surroundings | None = None
+        self._is_report: bool | None = None
 
-    @cached_property
-    def _cut(self) -> tuple[str, str]:
-        return cut(self.message.text())
+    def _divided(self) -> tuple[str, str]:
+        if self._cut is None:
+            self._cut = cut(self.message.text())
+        return self._cut
 
     @property
     def said(self) -> str:
         """The notice without the mail that it returns."""
-        return self._cut[0]
+        return self._divided()[0]
 
-    @cached_property
+    @property
     def fields(self) -> Headers:
         """The headers of the returned mail."""
-        return returned_fields(self.message, lambda: self._cut[1])
+        if self._fields is None:
+            self._fields = returned_fields(self.message, lambda: self._divided()[1])
+        return self._fields
 
-    @cached_property
+    @property
     def around(self) -> Surroundings:
-        return _surroundings(self.message, self.fields)
+        """Whose addresses stand around the notice."""
+        if self._around is None:
+            self._around = _surroundings(self.message, self.fields)
+        return self._around
 
-    @cached_property
+    @property
     def is_report(self) -> bool:
-        return evidence.is_report(self.message, self.said)
+        """Whether a mail system reports here on a delivery."""
+        if self._is_report is None:
+            self._is_report = evidence.is_report(self.message, self.said)
+        return self._is_report
 
 
 def decode(message: Message) -> Report:

@@ -24,7 +24,7 @@ def decode(message: Message) -> Report | None:
     of the kind that webhooks carry, an object or a list of them with a name and an address each.
     """
     text = message.text()[:_LIMIT].lstrip() if message.content_type in _TEXT else ""
-    part = None if text else next(message.parts_of("application/json", "text/json"), None)
+    part = None if text else message.part_of("application/json", "text/json")
     text = part.text()[:_LIMIT].lstrip() if part else text
     if not text.startswith(("{", "[")) or "@" not in text:
         return None

@@ -64,7 +64,7 @@ def _divides(text: str, at: int) -> bool:
 
 
 def returned_part(message: Message) -> Part | None:
-    return next(message.parts_of(*_RETURNED_TYPES), None)
+    return message.part_of(*_RETURNED_TYPES)
 
 
 def returned_fields(message: Message, behind: Callable[[], str]) -> Headers:

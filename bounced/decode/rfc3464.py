@@ -83,19 +83,23 @@ def groups(text: str) -> Iterator[Group]:
                 yield group
             group, name = {}, ""
             continue
-        found = _FIELD.match(line)
-        if found is None or (line[:1] in " \t" and name and found[1].lower() not in _KNOWN):
-            if name and len(group[name]) < 20_000:
-                group[name] += "\n" + line.strip()
-            continue
-        name = found[1].lower()
+        written, colon, value = line.partition(":")
+        if colon and (usual := _AS_WRITTEN.get(written)) is not None:
+            name = usual
+        else:
+            found = _FIELD.match(line)
+            if found is None or (line[:1] in " \t" and name and found[1].lower() not in _KNOWN):
+                if name and len(group[name]) < 20_000:
+                    group[name] += "\n" + line.strip()
+                continue
+            name, value = found[1].lower(), found[2]
         if name in group:
             if name in _PER_RECIPIENT and "final-recipient" in group:
                 yield group
                 group = {}
             else:
                 name += "'"
-        group[name] = found[2].strip()
+        group[name] = value.strip()
     if group:
         yield group
 
@@ -104,6 +108,15 @@ _KNOWN = {
     "final-recipient", "original-recipient", "action", "status", "diagnostic-code", "remote-mta",
     "reporting-mta", "received-from-mta", "arrival-date", "last-attempt-date", "will-retry-until",
     "final-log-id", "dsn-gateway", "original-envelope-id",
+}  # fmt: skip
+# as RFC 3464 and nearly every server write them
+_AS_WRITTEN: Final = {
+    name: name.lower()
+    for name in (
+        "Final-Recipient", "Original-Recipient", "Action", "Status", "Diagnostic-Code",
+        "Remote-MTA", "Reporting-MTA", "Received-From-MTA", "Arrival-Date", "Last-Attempt-Date",
+        "Will-Retry-Until", "X-Postfix-Queue-ID", "X-Postfix-Sender",
+    )
 }  # fmt: skip
 
 

@@ -35,7 +35,7 @@ def decode(message: Message) -> Report | None:
 
 
 def _feedback(message: Message) -> dict[str, str] | None:
-    part = next(message.parts_of("message/feedback-report"), None)
+    part = message.part_of("message/feedback-report")
     if part is not None:
         merged: dict[str, str] = {}
         for group in groups(part.text()):

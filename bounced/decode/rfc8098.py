@@ -21,7 +21,7 @@ _REFUSED = re.compile(
 
 def decode(message: Message) -> Report | None:
     """A receipt (or a refusal in its form), or None."""
-    part = next(message.parts_of("message/disposition-notification"), None)
+    part = message.part_of("message/disposition-notification")
     if part is None:
         titled = pattern("receipt_subject").search(message.header("subject")) is not None
         if titled and pattern("receipt").search(message.text()[:4_000]):

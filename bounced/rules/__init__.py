@@ -155,6 +155,7 @@ class _Evidence:
     hearsay: bool
     text: str
     recipient: RecipientReport
+    of_another: bool | None = None  # once it has been asked
 
 
 def judge(report: Report, *, rules: tuple[Rule, ...] | None = None) -> Conclusion:
@@ -359,10 +360,10 @@ def _said_of_another(evidence: _Evidence) -> bool:
         for one in (evidence.recipient.address, evidence.recipient.original_address)
         if one and "@" in one
     ]
-    first = next(addresses(text), None) if own else None
-    if first is None or _CONTACT.search(text, max(0, first.start() - 16), first.start()):
+    found = list(addresses(text)) if own else []
+    if not found or _CONTACT.search(text, max(0, found[0].start() - 16), found[0].start()):
         return False
-    named = [one.casefold().rpartition("@") for one in (found[0] for found in addresses(text))]
+    named = [one[0].casefold().rpartition("@") for one in found]
     return not any(
         _NOBODY.match(local)
         or any(mine in local or local in mine for mine, _, _ in own)
@@ -378,7 +379,10 @@ def _names(text: str, address: str) -> bool:
 
 def _stage(text: str) -> str | None:
     """The command that was answered, in the words of qmail, which names none."""
-    return next((command for words, command in _STAGES.items() if words in text), None)
+    for words, command in _STAGES.items():
+        if words in text:
+            return command
+    return None
 
 
 def _host(name: str) -> str:
@@ -426,7 +430,9 @@ def _doubtful(rule: Rule, evidence: _Evidence) -> bool:
     """Whether what the rule concludes of the recipient may have been said of somebody else."""
     if rule.level is Level.OPERATOR or rule.reason in _OF_ANYBODY:
         return False
-    return _said_of_another(evidence)
+    if evidence.of_another is None:
+        evidence.of_another = _said_of_another(evidence)
+    return evidence.of_another
 
 
 def _within(host: str, domain: str) -> bool:

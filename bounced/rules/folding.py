@@ -113,10 +113,9 @@ _PREAMBLE: Final = re.compile(
     rf"| host {IP} (?:said|refused to talk to me) "
     rf"| unknown address error (?=[245](?:\d\d|\.\d\.\d+) )"
 )
-_SIGNS_OF_PREAMBLE: Final = (
-    " said", " says", " replied", " responded", " answered", " after ", " host ",
-    " unknown address",
-)  # fmt: skip
+_SIGNS_OF_PREAMBLE: Final = re.compile(
+    " (?:sa(?:id|ys)|replied|responded|answered|after |host |unknown address)"
+)
 # What a filter on the way appends to every mail, the notice among them.
 _SCANNED: Final = re.compile(
     r" (?:this|the) (?:email|mail|message)(?: and any attachments)?[a-z ]{0,60}? been"
@@ -247,7 +246,7 @@ def _quoting(spelt: str) -> str:
     """
     if "scanned" in spelt or "checked" in spelt:
         spelt = _SCANNED.sub(" ", spelt)
-    if any(sign in spelt for sign in _SIGNS_OF_PREAMBLE):
+    if _SIGNS_OF_PREAMBLE.search(spelt):
         spelt = _PREAMBLE.sub(" ", spelt, count=1)
     if "timeout exceeded" in spelt or "try again" in spelt:
         spelt = _EXPIRED.sub(f" {EXPIRED} ", spelt)
