@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from itertools import islice
+from itertools import islice, pairwise
 from typing import TYPE_CHECKING, Final
 
 from bounced.automaton import later
@@ -442,6 +442,19 @@ def _gather(lines: list[str], places: list[_Place]) -> None:
                 continue
             place.said.append(line)
             blank = False
+    _share(lines, places)
+
+
+def _share(lines: list[str], places: list[_Place]) -> None:
+    """Give what stands below a list of bare addresses, after a blank line, to all of the list."""
+    common: list[str] = []
+    for place, below in reversed(list(pairwise(places))):
+        ends = below.line + 1 < len(lines) and not lines[below.line + 1].strip()
+        if below.said and not below.tail and ends:
+            common = below.said
+        if place.said or below.line != place.line + 1:
+            common = []
+        place.said = place.said or list(common)
 
 
 # what an address line holds beside the address where its answer stands above it

@@ -62,6 +62,16 @@ def test_words_above_a_list_of_addresses_are_said_of_all_of_them() -> None:
     assert said == ["These mailboxes are full:"] * 2
 
 
+def test_an_answer_below_a_list_of_addresses_is_said_of_all_of_them() -> None:
+    text = f"Delivery failed for:\n- {A}\n- b@example.com\n\nThe host responded:\n550 5.7.1 spam\n"
+    assert read(text) == [(A, 550, "5.7.1"), ("b@example.com", 550, "5.7.1")]
+
+
+def test_an_answer_right_below_the_last_of_several_addresses_is_only_his() -> None:
+    text = f"{A}\nb@example.com\n   550 5.1.1 unknown\n"
+    assert read(text) == [(A, None, None), ("b@example.com", 550, "5.1.1")]
+
+
 def test_lines_that_repeat_the_mail_are_no_answer() -> None:
     text = f"Empfänger: {A}\nBetreff: News\nDatum: heute\n\nDas Postfach ist voll.\n"
     (found,) = notice.recipients(text, Surroundings())
