@@ -94,14 +94,13 @@ def adopt(  # noqa: PLR0913 - whose list, and whose word
     try:
         # each import numbers its lines from one, and two may come within a second
         ledger.select(visit, int(at.timestamp() * 1_000_000))
+        ledger.note_import(visit, by=by, at=at, title=source.title)
         uid = 0
         for some in chunks(rows, PORTION):
             readings = [_reading(uid + n, one, source, at) for n, one in enumerate(some, 1)]
             uid += len(some)
             _record(ledger, visit, readings, told, at)
-        if told.new:
-            subject = f"{told.new} addresses from {source.title}"
-            ledger.note_import(visit, by=by, at=at, subject=subject)
+        ledger.note_import(visit, by=by, at=at, title=source.title, over=True)
         error = None
     finally:
         ledger.end(visit, at=at, error=error)

@@ -349,7 +349,10 @@ class Ledger:
         """
         occasion = standings.Occasion(at, by)
         with self._database.writing() as connection:
-            return decisions.undo(connection, self._judge, number, occasion, note, again=again)
+            clock = self._database.clock(connection)
+            return decisions.undo(
+                connection, self._judge, number, occasion, note, again=again, clock=clock
+            )
 
     def domains(self) -> Mapping[str, Ruling]:
         """Domains of which it is concluded that they receive nothing any more, in order."""
@@ -415,12 +418,17 @@ class Ledger:
         with self._database.writing() as connection:
             return incidents.decide(connection, self._judge, number, occasion, accept=accept)
 
-    def note_import(self, visit: Visit, *, by: str, at: datetime, subject: str) -> None:
-        """Write an import down as a decision, so that it can be taken back."""
+    def note_import(
+        self, visit: Visit, *, by: str, at: datetime, title: str, over: bool = False
+    ) -> None:
+        """Write an import down as a decision, so that it can be taken back.
+
+        Before its first line, so that it can be even when it is cut off; and once it is `over`
+        with how many addresses it brought, where it brought any.
+        """
         occasion = standings.Occasion(at, by, visit.run_id)
-        states = {"run_without": "discarded", "run_with": "done"}
         with self._database.writing() as connection:
-            decisions.note(connection, "import", occasion, subject=subject, **states)
+            decisions.note_import(connection, occasion, title, over=over)
 
     def import_subscribers(self, rows: Iterable[tuple[str, str]], *, at: datetime) -> int:
         """Add (address, list) pairs; those there already are left alone. Returns the new ones.

@@ -22,6 +22,7 @@ from bounced.ledger.tables import (
     event,
     incident,
     judgement,
+    mailbox,
     newly_suppressed,
     release,
     replaced_judgement,
@@ -31,6 +32,7 @@ from bounced.ledger.tables import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from datetime import datetime
 
     from sqlalchemy import Connection, Row
 
@@ -38,6 +40,8 @@ if TYPE_CHECKING:
 
 # The parts of a judgement, which change places with those they have replaced.
 JUDGED = ("outcome", "reason", "fault", "confidence", "rule", "because")
+# The states of a run that was cut off, or ended with an error, and that the next goes on with.
+CUT_OFF = ("open", "failed")
 VERSIONED = (*JUDGED, "rules_version", "judged_at")
 
 
@@ -46,6 +50,21 @@ def note(connection: Connection, what: str, occasion: Occasion, **more: object) 
     row = {"what": what, "at": occasion.at, "by": occasion.actor, "run_id": occasion.run_id}
     written = decision.insert().values({**row, **more}).returning(decision.c.id)
     return replace(occasion, decision_id=int(connection.execute(written).scalar_one()))
+
+
+def note_import(connection: Connection, occasion: Occasion, title: str, *, over: bool) -> None:
+    """Write an import down when it begins; when it is over say how much it was, or forget it."""
+    mine = (decision.c.what == "import") & (decision.c.run_id == occasion.run_id)
+    known = connection.execute(select(decision.c.id).where(mine)).scalar()
+    if known is None:
+        states = {"run_without": "discarded", "run_with": "done"}
+        note(connection, "import", occasion, subject=f"addresses from {title}", **states)
+    if over:
+        brought = select(func.count(event.c.address.distinct()))
+        count = connection.execute(brought.where(event.c.run_id == occasion.run_id)).scalar_one()
+        subject = f"{count} addresses from {title}"
+        told = update(decision).values(subject=subject) if count else delete(decision)
+        connection.execute(told.where(mine))
 
 
 def listed(connection: Connection, limit: int) -> list[DecisionRow]:
@@ -62,10 +81,20 @@ def listed(connection: Connection, limit: int) -> list[DecisionRow]:
 
 
 def undo(  # noqa: PLR0913 - whose word, about what, and which way
-    connection: Connection, judge: Judge, number: int, occasion: Occasion, note: str, *, again: bool
+    connection: Connection,
+    judge: Judge,
+    number: int,
+    occasion: Occasion,
+    note: str,
+    *,
+    again: bool,
+    clock: datetime,
 ) -> Undone:
-    """Take a decision back, or with `again` back into force. Raises LedgerError if it cannot be."""
-    row = _to_undo(connection, number, again=again)
+    """Take a decision back, or with `again` back into force. Raises LedgerError if it cannot be.
+
+    `clock` is the database's, by which leases run.
+    """
+    row = _to_undo(connection, number, clock, again=again)
     occasion = replace(occasion, run_id=row.run_id, decision_id=number)
     values: dict[str, object] = {
         "undone_at": occasion.at,
@@ -75,7 +104,8 @@ def undo(  # noqa: PLR0913 - whose word, about what, and which way
     if again:
         values = {"undone_at": None, "undone_by": None, "undone_note": ""}
     elif row.what == "import":  # the brake may have held it, and a person accepted it
-        values["run_with"] = _state(connection, row.run_id)
+        state = _state(connection, row.run_id)
+        values["run_with"] = "done" if state in CUT_OFF else state
     # first the mark, since standings ask which releases are in force
     connection.execute(update(decision).where(decision.c.id == number).values(values))
     if row.run_id is not None:
@@ -94,7 +124,7 @@ def undo(  # noqa: PLR0913 - whose word, about what, and which way
     return Undone(row.what, row.subject, began, ended)
 
 
-def _to_undo(connection: Connection, number: int, *, again: bool) -> Row[Any]:
+def _to_undo(connection: Connection, number: int, clock: datetime, *, again: bool) -> Row[Any]:
     row = connection.execute(select(decision).where(decision.c.id == number)).one_or_none()
     wrong = None
     if row is None:
@@ -102,7 +132,7 @@ def _to_undo(connection: Connection, number: int, *, again: bool) -> Row[Any]:
     elif again != (row.undone_at is not None):
         wrong = f"Decision {number} {'is in force' if again else 'was taken back already'}"
     else:
-        wrong = _in_the_way(connection, row)
+        wrong = _in_the_way(connection, row, clock)
     if row is None or wrong is not None:
         raise LedgerError(
             f"{wrong}. Nothing was changed. To see what was decided, type: bounced decisions"
@@ -110,7 +140,7 @@ def _to_undo(connection: Connection, number: int, *, again: bool) -> Row[Any]:
     return row
 
 
-def _in_the_way(connection: Connection, row: Row[Any]) -> str | None:
+def _in_the_way(connection: Connection, row: Row[Any], clock: datetime) -> str | None:
     """What was decided since about the same, and has to be taken back first."""
     if row.what == "reclassify":
         mine = replaced_judgement.alias()
@@ -131,10 +161,20 @@ def _in_the_way(connection: Connection, row: Row[Any]) -> str | None:
         state = _state(connection, row.run_id)
         expected = {row.run_with if row.undone_at is None else row.run_without}
         if row.what == "import" and row.undone_at is None:
+            if _at_work(connection, row.run_id, clock):
+                return "The import goes on, or was cut off just now: wait ten minutes"
             expected = {"done", "accepted"}
-        if state not in expected:
+        cut_off = row.what == "import" and row.undone_at is None and state in CUT_OFF
+        if state not in expected and not cut_off:
             return f"Run {row.run_id} is not {' or '.join(sorted(expected))} but {state}"
     return None
+
+
+def _at_work(connection: Connection, run_id: int, clock: datetime) -> bool:
+    """Whether a run is unfinished and somebody may still write to it."""
+    query = select(run.c.id).join(mailbox, mailbox.c.id == run.c.mailbox_id)
+    mine = query.where(run.c.id == run_id, run.c.finished_at.is_(None))
+    return connection.execute(mine.where(mailbox.c.lease_until > clock)).first() is not None
 
 
 def _state(connection: Connection, run_id: int) -> str:
@@ -148,6 +188,8 @@ def _put_run(connection: Connection, row: Row[Any], *, again: bool) -> None:
         this = this.values(decided_by=None, decided_at=None)
     elif row.what in {"accept", "discard"}:
         this = this.values(decided_by=row.by, decided_at=row.at)
+    if row.what == "import":  # one that was cut off is not gone on with
+        this = this.values(finished_at=func.coalesce(run.c.finished_at, row.at))
     connection.execute(this.values(state=state))
     if state != "held":
         mine = newly_suppressed.c.run_id == row.run_id

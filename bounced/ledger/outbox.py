@@ -27,8 +27,11 @@ if TYPE_CHECKING:
     from bounced.ledger.book import Ledger
     from bounced.model import NoticeKind, Setback, Subscription
 
-# How long a notice that somebody has claimed is left to them.
-CLAIM: Final = timedelta(minutes=10)
+# How long a notice that somebody has claimed is left to them: longer than they may take to hand
+# over all that they claimed at once (`bounced.webhooks.DEADLINE` for each), so that it is told
+# twice only where they were killed.
+CLAIM: Final = timedelta(minutes=15)
+AT_ONCE: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +101,8 @@ class Outbox:
     def __init__(self, ledger: Ledger) -> None:
         self._database = ledger._database  # noqa: SLF001 - a room of the same house
 
-    def claim(self, webhook: str, *, at: datetime, limit: int = 20) -> list[Notice]:
-        """The next notices of a webhook, oldest first; nobody else gets them for ten minutes."""
+    def claim(self, webhook: str, *, at: datetime, limit: int = AT_ONCE) -> list[Notice]:
+        """The next notices of a webhook, oldest first; nobody else gets them for `CLAIM`."""
         mine = (outbox.c.webhook == webhook) & outbox.c.dead_at.is_(None) & (outbox.c.next_at <= at)
         query = select(
             outbox.c.id,

@@ -77,7 +77,7 @@ def imported(bounced: Bounced, source: str, text: str, *more: str) -> Result:
 
 
 def listed(bounced: Bounced) -> dict[str, dict[str, str]]:
-    lines = bounced("suppressed", "--db", "x.db", "--format", "json").output.splitlines()
+    lines = bounced("suppressed", "--db", "x.db", "--format", "json").stdout.splitlines()
     return {row["address"]: row for row in map(json.loads, lines)}
 
 

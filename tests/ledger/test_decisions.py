@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from sqlalchemy import update
 
 from bounced.ledger import Hearsay, LedgerError, Released, Selection, Source, adopt
+from bounced.ledger.tables import mailbox
 from bounced.policy import Brake
 from tests.servers.database import rows
 
@@ -14,6 +16,8 @@ from .conftest import bounce, day, on_the_list, opened, reading, synced
 from .test_replay import by_words, said
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from bounced.ledger import Ledger
 
 STANDING = (
@@ -239,3 +243,67 @@ def test_who_is_released_while_a_held_run_waits_is_not_suppressed_by_it(url: str
         assert [one.address for one in ledger.waiting(run.run_id)] == sorted(NAMES[1:])
         assert ledger.decide(run.run_id, accept=True, by="eve", at=day(2)) == len(NAMES) - 1
         assert on_the_list(ledger, on=3) == sorted(NAMES[1:])
+
+
+def cut_off(ledger: Ledger, monkeypatch: pytest.MonkeyPatch, *, killed: bool) -> None:
+    """An import that ends after its first portion, with an error or without a word."""
+
+    def lines() -> Iterator[Hearsay]:
+        yield from (Hearsay(name) for name in NAMES)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("bounced.ledger.adoption.PORTION", 3)
+        if killed:
+            patched.setattr(ledger, "end", lambda *_, **__: None)
+        with pytest.raises(KeyboardInterrupt):
+            adopt(ledger, SES, lines(), owner="here:1", at=day(0), by="eve")
+    if killed:  # and its lease has run out
+        with ledger._database.writing() as connection:
+            connection.execute(update(mailbox).values(lease_owner=None, lease_until=None))
+
+
+@pytest.mark.parametrize("killed", [True, False])
+def test_an_import_that_was_cut_off_can_be_taken_back(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch, *, killed: bool
+) -> None:
+    cut_off(ledger, monkeypatch, killed=killed)
+    assert on_the_list(ledger) == NAMES[:3]
+    (told,) = ledger.decisions()
+    assert (told.what, told.by, told.subject) == ("import", "eve", "addresses from Amazon SES")
+    assert take_back(ledger, told.id) == (0, 3)
+    assert on_the_list(ledger) == []
+    other = [Hearsay("zoe@example.com")]
+    adopt(ledger, SES, other, owner="here:1", at=day(1), by="eve")
+    assert on_the_list(ledger, on=2) == ["zoe@example.com"], "a later one is one of its own"
+    assert take_back(ledger, told.id, again=True) == (3, 0)
+    assert len(on_the_list(ledger, on=2)) == 4
+
+
+def test_an_import_that_is_gone_on_with_is_one_decision(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cut_off(ledger, monkeypatch, killed=False)
+    adopt(ledger, SES, [Hearsay(name) for name in NAMES], owner="here:1", at=day(1), by="eve")
+    (told,) = ledger.decisions()
+    assert told.subject == "5 addresses from Amazon SES"
+    assert take_back(ledger, told.id) == (0, 5)
+
+
+def test_an_import_of_nothing_new_is_no_decision(ledger: Ledger) -> None:
+    for on in (0, 1):
+        adopt(ledger, SES, [Hearsay("ann@example.com")], owner="here:1", at=day(on), by="eve")
+    assert [one.subject for one in ledger.decisions()] == ["1 addresses from Amazon SES"]
+
+
+def test_an_import_at_work_is_not_taken_back(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lines() -> Iterator[Hearsay]:
+        yield from (Hearsay(name) for name in NAMES)
+        with pytest.raises(LedgerError, match="The import goes on"):
+            take_back(ledger, last(ledger))
+
+    monkeypatch.setattr("bounced.ledger.adoption.PORTION", 3)
+    adopt(ledger, SES, lines(), owner="here:1", at=day(0), by="eve")
+    assert on_the_list(ledger) == NAMES

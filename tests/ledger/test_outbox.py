@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from bounced import webhooks
 from bounced.ledger import outbox
 from bounced.ledger.outbox import Outbox
 from bounced.ledger.retention import purge_outbox
@@ -28,8 +30,10 @@ from tests.servers.database import rows
 from .conftest import START, Pass, bounce, day, opened, reading, synced
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from bounced.ledger import Ledger
-    from bounced.model import Bounce
+    from bounced.model import Bounce, Notice
 
 ALL = Subscription("site", frozenset(NoticeKind))
 
@@ -230,3 +234,25 @@ def test_nothing_is_looked_up_for_alarms_that_nobody_asked_for(
     with subscribed(url, quiet) as ledger:
         synced(ledger, [reading(1, blocked("a@example.com", ZEN))])
         assert told(ledger) == []
+
+
+def test_two_who_deliver_at_once_tell_everything_once(url: str) -> None:
+    letters = [reading(n, f"a{n:03}@example.com") for n in range(1, 121)]
+    with subscribed(url, brake=Brake(floor=999)) as ledger:
+        synced(ledger, letters)
+        hook = webhooks.Webhook("site", "https://www.example.com/hook", b"sixteen bytes or more")
+        got: list[str] = []
+
+        def send(_webhook: webhooks.Webhook, notice: Notice, _at: datetime) -> None:
+            got.append(notice.message_id)
+
+        def deliver(_: int) -> int:
+            return webhooks.deliver(Outbox(ledger), hook, clock=lambda: day(1), send=send).taken
+
+        with ThreadPoolExecutor(3) as several:
+            taken = list(several.map(deliver, range(3)))
+    assert sum(taken) == len(got) == len(set(got)) == 120
+
+
+def test_nobody_loses_a_claim_while_they_deliver_as_slowly_as_they_may() -> None:
+    assert timedelta(seconds=webhooks.DEADLINE) * outbox.AT_ONCE < outbox.CLAIM
