@@ -117,7 +117,8 @@ def test_every_address_of_a_mutant_stands_in_its_words(mutants: list[Mutant]) ->
 def addresses_of(raw: bytes) -> set[str]:
     """The addresses of a mail, each as a whole: what damage made of one is nobody's."""
     got = message.read(raw)
-    told = [raw.decode("latin-1"), got.text(), *(part.text() for part in got.parts)]
+    whole = raw.decode("utf-8", "replace")  # as Latin-1 an international address is another's
+    told = [whole, got.text(), *(part.text() for part in got.parts)]
     return {canonical(found).lower() for text in told for found in ADDRESS.findall(text)}
 
 

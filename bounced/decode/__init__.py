@@ -289,7 +289,8 @@ def _prose(view: _View) -> Report | None:
         return Report(kind_of(found), tuple(found), form.name if form else "prose")
     if enclosed := _enclosed(view):
         return enclosed
-    if evidence.weigh(message) >= 4 and _tells_of_failure(message, text):
+    believed = evidence.weigh(message) >= 4 and not evidence.takes_bounces(message)
+    if believed and _tells_of_failure(message, text):
         return Report(Kind.BOUNCE, (), form.name if form else "prose", problems=(NOBODY,))
     return None
 
@@ -344,6 +345,8 @@ def _surroundings(message: Message, fields: Headers) -> Surroundings:
     mailed = mailed or [a.lower() for a in map(verp_recipient, [*sent_to, *delivered]) if a]
     # who wrote to themselves is found by name only
     never = ours - (frozenset(mailed) - _lower([*signed, *sent_to]))
+    # the mailbox that the notice came to, without the tag that a bounce address carries
+    never |= frozenset(_untagged(a) for a in _lower(sent_to) if "+" in a) - frozenset(mailed)
     return Surroundings(
         never=never,
         unlikely=_lower(delivered) - frozenset(mailed),
@@ -352,6 +355,11 @@ def _surroundings(message: Message, fields: Headers) -> Surroundings:
         host=_reporter(message),
         subject=message.header("subject") if evidence.report_subject(message) else "",
     )
+
+
+def _untagged(address: str) -> str:
+    account, _, domain = address.rpartition("@")
+    return f"{account.partition('+')[0]}@{domain}"
 
 
 def _reporter(message: Message) -> str | None:

@@ -94,7 +94,7 @@ def is_report(message: Message, notice: str) -> bool:
     if points < 1:
         return False  # whatever it says: a person's mail, which most mail is
     reply = smtp_words(notice)
-    if _nothing_came_back(message, notice) or (
+    if _nothing_came_back(message, notice, reply=reply) or (
         not reply and _speaks_of_other_things(message, notice)
     ):
         return False
@@ -146,7 +146,7 @@ def _speaks_of_other_things(message: Message, notice: str) -> bool:
     return not report_subject(message)
 
 
-def _nothing_came_back(message: Message, notice: str) -> bool:
+def _nothing_came_back(message: Message, notice: str, *, reply: bool) -> bool:
     """Whether a program warns the owner of a mailbox, or tells that a mail went on without a part.
 
     Both speak like a refusal, and neither says that a mail was returned.
@@ -154,7 +154,8 @@ def _nothing_came_back(message: Message, notice: str) -> bool:
     if message.content_type == "multipart/report":
         return False
     told = message.header("subject") + "\n" + notice[:2_000]
-    return pattern("went_on").search(told) is not None
+    went_on = pattern("went_on").search(told) is not None
+    return went_on or (not reply and pattern("own_mailbox").search(told) is not None)
 
 
 def _asks_about_it(head: str) -> bool:
@@ -173,6 +174,13 @@ def by_list(message: Message) -> bool:
     )
 
 
+def takes_bounces(message: Message) -> bool:
+    """Whether the mail takes its own bounces where it says that it comes from."""
+    sender = first_address(message.header("from").lower())
+    returns = [value.strip(" <>").lower() for value in message.all_headers("return-path")]
+    return sender != "" and sender in returns
+
+
 def by_machine(message: Message) -> bool:
     """Whether sender, envelope or headers say that no person wrote this."""
     submitted = message.header("auto-submitted").lower()
@@ -186,12 +194,10 @@ def by_person(message: Message) -> bool:
     signed = message.header("from").lower()
     sender = first_address(signed)
     name = signed.replace(sender, "").strip(" \"'<>()")
-    returns = [value.strip(" <>").lower() for value in message.all_headers("return-path")]
     submitted = message.header("auto-submitted").lower()
     automatic = bool(submitted) and not submitted.startswith("no")
     return (
-        sender != ""
-        and sender in returns
+        takes_bounces(message)
         and not (automatic or message.content_type == "multipart/report")
         and pattern("daemon").search(sender) is None
         and pattern("daemon").fullmatch(name) is None

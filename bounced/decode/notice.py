@@ -641,12 +641,12 @@ _FAILURE = re.compile(
 def action(subject: str, notice: str) -> Action:
     """Whether the notice warns of a delay, or reports a failure or a success."""
     head = notice[:4_000]
-    if pattern("delivered").search(head) and not _FAILURE.search(subject + "\n" + head):
+    told = subject + "\n" + head
+    if pattern("delivered").search(told) and not _FAILURE.search(told):
         return Action.DELIVERED
     if pattern("delay_subject").search(subject):
         given_up = re.search(r"\bfail|undeliver|giv(?:en|ing) up", subject, re.IGNORECASE)
         return Action.FAILED if given_up else Action.DELAYED
-    told = subject + "\n" + head
     if not (pattern("delayed").search(told) and pattern("going_on").search(head)):
         return Action.FAILED
     final = pattern("final").search(head) or pattern("final").search(subject)

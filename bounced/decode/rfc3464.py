@@ -249,12 +249,16 @@ def remote_mta(group: Group) -> str | None:
     return _host(group.get("remote-mta", ""))
 
 
+# fields of a server's own that say what Diagnostic-Code should have said
+_EXPLAINS = re.compile(r"diagnostic|reason|error|explanation|(?:smtp|server)-(?:reply|response)")
 _TYPE = re.compile(r"^\s*([A-Za-z][\w-]{0,30})\s*;\s*")
 
 
 def diagnostic(group: Group) -> tuple[str | None, Reply]:
     """Type and reply of Diagnostic-Code (RFC 3464, 2.3.6); RFC 822 comments count as words."""
-    value = group.get("diagnostic-code") or group.get("x-postfix-diagnostic", "") or ""
+    value = group.get("diagnostic-code") or next(
+        (told for name, told in group.items() if _EXPLAINS.search(name)), ""
+    )
     if not value.strip():
         return None, Reply()
     kind = _TYPE.match(value)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from bounced.decode.evidence import null_sender, reply_subject
+from bounced.decode.evidence import daemon_sender, null_sender, reply_subject
 from bounced.decode.words import pattern
 from bounced.model import Kind, Report
 
@@ -71,6 +71,8 @@ def _answers(message: Message, subject: str, text: str) -> bool:
         return True
     if _marked(message) or pattern("auto_reply_itself").search(subject):
         return True
+    if null_sender(message) and reply_subject(message) and not daemon_sender(message):
+        return True  # a person who answers has an address to answer to
     says = pattern("auto_reply").search(text) is not None and not pattern("parcels").search(subject)
     if _auto_subject().search(subject):
         # people answer to subjects of that kind, too

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from bounced.decode.evidence import daemon_sender
 from bounced.decode.rfc3464 import address_in, groups
 from bounced.decode.words import pattern
 from bounced.model import Kind, RecipientReport, Report
-from bounced.smtp import parse_reply
+from bounced.smtp import first_address, parse_reply
 
 if TYPE_CHECKING:
     from bounced.message import Message
@@ -19,16 +20,17 @@ _REFUSED = re.compile(
 )
 
 
+_REFUSED_BY_FILTER = re.compile(
+    r"\b(?:message|mail) (?:was|has been) (?:automatically rejected|rejected automatically)\b",
+    re.IGNORECASE,
+)
+
+
 def decode(message: Message) -> Report | None:
     """A receipt (or a refusal in its form), or None."""
     part = message.part_of("message/disposition-notification")
     if part is None:
-        titled = pattern("receipt_subject").search(message.header("subject")) is not None
-        if titled and pattern("receipt").search(message.text()[:4_000]):
-            return Report(Kind.RECEIPT, format="receipt-text")
-        if message.parameter("report-type").lower() != "disposition-notification":
-            return None
-        return Report(Kind.RECEIPT, format="rfc8098")
+        return _refused_in_words(message) or _in_words(message)
     refused = (
         "deleted" in part.text().lower() or "rejected" in message.header("auto-submitted").lower()
     )
@@ -45,3 +47,25 @@ def decode(message: Message) -> Report | None:
         return Report(Kind.RECEIPT, format="rfc8098")
     reader = RecipientReport(address, parse_reply(disposition), original_address=named)
     return Report(Kind.RECEIPT, (reader,), "rfc8098")
+
+
+def _in_words(message: Message) -> Report | None:
+    """A receipt whose machine-readable part is missing."""
+    titled = pattern("receipt_subject").search(message.header("subject")) is not None
+    if titled and pattern("receipt").search(message.text()[:4_000]):
+        return Report(Kind.RECEIPT, format="receipt-text")
+    if message.parameter("report-type").lower() != "disposition-notification":
+        return None
+    return Report(Kind.RECEIPT, format="rfc8098")
+
+
+def _refused_in_words(message: Message) -> Report | None:
+    """A mailbox's refusal that is a plain automatic reply, signed by the one who refuses."""
+    if not message.header("auto-submitted").lower().startswith("auto-"):
+        return None
+    said = message.text()[:2_000]
+    sender = first_address(message.header("from"))
+    if not sender or daemon_sender(message) or not _REFUSED_BY_FILTER.search(said[:1_000]):
+        return None
+    refusing = RecipientReport(sender, parse_reply(" ".join(said.split())))
+    return Report(Kind.BOUNCE, (refusing,), "refusal-text")

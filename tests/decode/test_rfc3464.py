@@ -113,3 +113,11 @@ def test_fields_in_prose_begin_with_the_reporting_server() -> None:
     assert found is not None
     assert found.startswith("Reporting-MTA")
     assert rfc3464.fields_in("no fields: here\n") is None
+
+
+@pytest.mark.parametrize("field", ["X-Reason", "Error-Text", "X-SMTP-Response", "Explanation"])
+def test_a_field_of_a_servers_own_stands_in_for_a_diagnostic_that_is_missing(field: str) -> None:
+    group = {"final-recipient": "rfc822; a@example.com", field.lower(): "552 5.2.2 mailbox full"}
+    assert rfc3464.diagnostic(group)[1].code == 552
+    whole = {**group, "diagnostic-code": "smtp; 550 5.1.1 unknown"}
+    assert rfc3464.diagnostic(whole)[1].code == 550

@@ -88,3 +88,12 @@ def test_a_challenge_in_the_form_of_a_report_does_not_bounce() -> None:
     assert parse(report.encode()).report.kind is Kind.CHALLENGE
     answered = report.replace("X-Guard-Notice; Sender", "smtp; 550 5.7.1 Sender")
     assert parse(answered.encode()).report.kind is Kind.BOUNCE
+
+
+def test_an_answer_without_an_envelope_sender_is_no_persons() -> None:
+    text = "Gone fishing. Call the office."
+    assert parse(mail("Gail <g@example.net>", "RE: News", text, returns="")).report.kind is (
+        Kind.AUTO_REPLY
+    )
+    answered = parse(mail("Gail <g@example.net>", "RE: News", text, returns="g@example.net"))
+    assert answered.report.kind is Kind.OTHER

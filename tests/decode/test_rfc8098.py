@@ -43,3 +43,11 @@ def test_a_receipt_in_words_is_a_receipt(subject: str, text: str) -> None:
 def test_a_person_who_writes_that_something_was_read_sends_no_receipt() -> None:
     got = parse(mail("Anna <anna@example.net>", "Your book", "It was read on Monday."))
     assert got.report.kind is Kind.OTHER
+
+
+def test_a_mailbox_that_refuses_in_a_plain_answer_bounces_for_its_owner() -> None:
+    said = "Your message was automatically rejected by a filter: no more of these."
+    got = parse(mail("Fred <fred@example.net>", "Rejected", said, "Auto-Submitted: auto-replied"))
+    assert [(b.recipient.address, b.verdict.outcome) for b in got.bounces] == [
+        ("fred@example.net", "blocked")
+    ]
