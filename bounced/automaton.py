@@ -137,7 +137,8 @@ class Alternatives:
         needing: dict[str, list[tuple[int, tuple[int, ...]]]] = {}
         self._always: Final[list[int]] = []
         for number, entry in enumerate(entries):
-            needed = _needed(entry if self._anchored else f"{begins}(?:{entry})")
+            bare = self._anchored or not begins
+            needed = _needed(entry if bare else f"{begins}(?:{entry})")
             if not needed:
                 self._always.append(number)
             for one in needed:
@@ -267,12 +268,17 @@ _NO_ROOM: Final = ("AT", "ASSERT", "ASSERT_NOT")
 _LINE_END: Final = ord("\n")
 
 
+_LITERAL: Final = re.compile(r"[\w ]+")
+
+
 def _needed(expression: str) -> list[Needed]:
     """What an expression needs: of these letters some stand in whatever it matches.
 
     Empty where it can do without any. Python's own parser takes the expression apart; a Python
     that has none we know is answered with "any", and everything is looked for everywhere.
     """
+    if _LITERAL.fullmatch(expression):
+        return [Needed(expression.lower(), 0, 0)]  # the letters themselves, and no more
     try:
         parsed = importlib.import_module("re._parser").parse(expression, _FLAGS)
         return max(_ways(parsed, Needed("", 0, 0)), key=_worth, default=[])

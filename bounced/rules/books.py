@@ -336,8 +336,15 @@ class _Reader:
 
 def _piece(piece: str) -> str:
     """A phrase's piece as a reply would be spelt: a Latin word must begin where a word begins."""
+    if _SPELT.fullmatch(piece) and not _NEGATED.search(piece):
+        return f" {' '.join(piece.split())}"
     spelt = spell(fold(piece)).strip()
     return f" {spelt}" if spelt[:1].isascii() else spelt
+
+
+# Words that are spelt already, as in most phrases: thousands are read before the first letter is.
+_SPELT: Final = re.compile(r"[a-z0-9 ]*[a-z0-9][a-z0-9 ]*")
+_NEGATED: Final = re.compile(r"nt|cannot|dos")
 
 
 def _whole(piece: str) -> str:
