@@ -537,10 +537,11 @@ def _pieces(body: bytes, boundary: str) -> list[bytes] | None:
 def _plain_pieces(body: bytes, mark: bytes) -> list[bytes] | None:
     """As `_pieces`, where no line only begins like a boundary; None where one does."""
     pieces: list[bytes] = []
-    chunks = (b"\n" + body).split(b"\n" + mark, MAX_PARTS + 3)
-    if not 1 < len(chunks) <= MAX_PARTS + 2:
+    chunks = body.split(b"\n" + mark, MAX_PARTS + 3)
+    chunks[:1] = [chunks[0][len(mark) :]] if body.startswith(mark) else []
+    if not 0 < len(chunks) <= MAX_PARTS + 1:
         return None
-    for chunk in chunks[1:]:
+    for chunk in chunks:
         line, _, piece = chunk.partition(b"\n")
         line = line.rstrip(b" \t") if line else line
         if line == b"--" and pieces:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, reduce
+from operator import or_
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from bounced.automaton import Automaton
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Iterator
 
     from bounced.model import EnhancedStatus
-    from bounced.rules.books import Phrase, Rule
+    from bounced.rules.books import Phrase, Rule, StatusMask
 
     # reply code, enhanced status, and the command that was answered
     Codes = tuple[int | None, EnhancedStatus | None, str | None]
@@ -104,8 +105,15 @@ class RuleIndex:
                 named[name] |= 1 << at
         self._naming: Final = tuple(named.values())
         self._names: Final = Automaton(named, plain=plain)
-        self._any_code: Final = self._without(lambda rule: rule.code)
-        self._any_status: Final = self._without(lambda rule: rule.status)
+        self._any_code: Final = self._bits(lambda rule: not rule.code)
+        self._codes: Final[defaultdict[range, int]] = defaultdict(int)
+        self._any_status: Final = self._bits(lambda rule: not rule.status)
+        self._statuses: Final[defaultdict[StatusMask, int]] = defaultdict(int)
+        for at, rule in enumerate(rules):
+            for codes in rule.code:
+                self._codes[codes] |= 1 << at
+            for mask in rule.status:
+                self._statuses[mask] |= 1 << at
         self._any_command: Final = self._without(lambda rule: rule.command)
         self.heard: Final = lru_cache(_REMEMBERED)(self._heard)
         self._with_code: Final = lru_cache(_REMEMBERED)(self._fit_code)
@@ -128,12 +136,16 @@ class RuleIndex:
         )
 
     def _fit_code(self, code: int | None) -> int:
-        bits, narrowed = self._any_code
-        return bits | sum(bit for bit, rule in narrowed if rule.fits_code(code))
+        if code is None:
+            return self._any_code
+        fitting = (bits for codes, bits in self._codes.items() if code in codes)
+        return reduce(or_, fitting, self._any_code)
 
     def _fit_status(self, status: EnhancedStatus | None) -> int:
-        bits, narrowed = self._any_status
-        return bits | sum(bit for bit, rule in narrowed if rule.fits_status(status))
+        if status is None:
+            return self._any_status
+        fitting = (bits for mask, bits in self._statuses.items() if mask.fits(status))
+        return reduce(or_, fitting, self._any_status)
 
     def _fit_command(self, command: str | None) -> int:
         bits, narrowed = self._any_command
