@@ -266,8 +266,6 @@ _LONG: Final = 18
 _MOST_SPELLINGS: Final = 80
 _NO_ROOM: Final = ("AT", "ASSERT", "ASSERT_NOT")
 _LINE_END: Final = ord("\n")
-
-
 _LITERAL: Final = re.compile(r"[\w ]+")
 
 
@@ -277,8 +275,8 @@ def _needed(expression: str) -> list[Needed]:
     Empty where it can do without any. Python's own parser takes the expression apart; a Python
     that has none we know is answered with "any", and everything is looked for everywhere.
     """
-    if _LITERAL.fullmatch(expression):
-        return [Needed(expression.lower(), 0, 0)]  # the letters themselves, and no more
+    if _LITERAL.fullmatch(expression) and (letters := _lowered(expression)):
+        return [Needed(letters, 0, 0)]  # the letters themselves, and no more
     try:
         parsed = importlib.import_module("re._parser").parse(expression, _FLAGS)
         return max(_ways(parsed, Needed("", 0, 0)), key=_worth, default=[])
