@@ -54,10 +54,12 @@ def failure(problem: BaseException) -> Failure:
         if (found := told(problem)) is not None:
             return found
     if isinstance(problem, OSError) and problem.errno in _PASSING:
-        text = f"{problem.strerror}. What was recorded is safe; the next try goes on from there."
+        where = f"{problem.filename}: " if problem.filename else ""
+        text = f"{where}{problem.strerror}. What was recorded is safe. {_SHORT}"
         return Failure((text,), Exit.TRY_AGAIN)
     if isinstance(problem, OSError) and problem.filename:
-        return Failure((f"{problem.filename}: {problem.strerror}.",), Exit.CONFIGURATION)
+        text = f"{problem.filename}: {problem.strerror}. What was recorded is safe. {_PUT_RIGHT}"
+        return Failure((text,), Exit.CONFIGURATION)
     what = f"{type(problem).__name__}: {problem}"
     return Failure(
         (f"A mistake in bounced itself, not in your mail or settings: {what}.", DEBUG_HINT),
@@ -67,6 +69,11 @@ def failure(problem: BaseException) -> Failure:
 
 # The machine is short of something now, and may not be later.
 _PASSING = (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.EIO)
+_SHORT = (
+    "When the machine has enough again (df -h shows the disks, ulimit -n how many files may be "
+    "open), run the same command again; it goes on from there."
+)
+_PUT_RIGHT = "Put that right, then run the same command again."
 TYPED = ("bounced ", "pip ")
 DEBUG_HINT = "What was recorded is safe. For the traceback, type: bounced --debug (your command)"
 
@@ -88,7 +95,10 @@ def _lease(problem: BaseException) -> Failure | None:
     loop = _module("bounced.sync")
     if loop is None or not isinstance(problem, loop.LeaseTakenError):
         return None
-    text = f"{problem}: another sync is at work on this mailbox; nothing was touched."
+    text = (
+        f"{problem}: another sync is at work on this mailbox; nothing was touched. Run the same "
+        "command again when it is done; whether it is, says: bounced status"
+    )
     return Failure((text,), Exit.TRY_AGAIN)
 
 

@@ -136,7 +136,8 @@ def sort(  # noqa: PLR0911 - one line for each kind
     if isinstance(problem, UnicodeEncodeError):
         # without the text: it may be the password
         return MailboxSettings(
-            f"While {scene.doing}, a setting held characters that IMAP cannot carry."
+            f"While {scene.doing}, a setting held characters that IMAP cannot carry.",
+            "See user, password and the names of folders in this mailbox's block.",
         )
     words = scene.quote(problem) or "no words"
     return MailboxProtocol(
