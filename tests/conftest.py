@@ -44,8 +44,21 @@ def server(run_dovecot: Callable[..., dovecot.Dovecot]) -> dovecot.Dovecot:
     return run_dovecot()
 
 
+@pytest.fixture(scope="session")
+def ledgers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[database.Ledgers]:
+    with database.Ledgers(tmp_path_factory.mktemp("ledgers")) as made:
+        yield made
+
+
 @pytest.fixture(params=database.KINDS)
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """An empty database of its own."""
+def url(request: pytest.FixtureRequest, tmp_path: Path, ledgers: database.Ledgers) -> Iterator[str]:
+    """A database of its own, with a ledger in it that holds nothing."""
+    with ledgers.lent(request.param, tmp_path) as own:
+        yield own
+
+
+@pytest.fixture(params=database.KINDS)
+def bare_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """A database of its own with nothing in it, not even a ledger."""
     with database.empty(request.param, tmp_path) as own:
         yield own

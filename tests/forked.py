@@ -13,7 +13,6 @@ import signal
 import socket
 import sqlite3
 import sys
-import tempfile
 import time
 import traceback
 import warnings
@@ -21,7 +20,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Engine, event
@@ -29,10 +27,10 @@ from sqlalchemy.exc import OperationalError
 
 from bounced import failpoint
 from bounced.cli import main
-from bounced.ledger import Ledger
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 PATIENCE = 60.0
 
@@ -77,15 +75,6 @@ def warm() -> None:
 
     letter = b"From: MAILER-DAEMON@example.net\n\n<a@example.com>: 550 5.1.1 no such user\n"
     read_letter(Letter(1, letter), datetime.now(UTC))
-
-
-@cache
-def empty_database() -> bytes:
-    """An SQLite ledger with nothing in it: making one takes longer than a sync."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "empty.db"
-        Ledger.open(f"sqlite:///{path}", migrate=True).close()
-        return path.read_bytes()
 
 
 def fork(

@@ -26,9 +26,8 @@ from tests import forked
 from tests.cli.conftest import Bounced, bounced, process
 from tests.cli.test_dovecot import box, waiting
 from tests.cli.test_sync import configure, finished, letters
-from tests.forked import empty_database
 from tests.mailbox.test_chaos import ENDINGS, HASTY, KIT, chaos
-from tests.servers.database import rows
+from tests.servers.database import empty_ledger, rows
 from tests.test_failpoints import STEPS, end_state
 
 if TYPE_CHECKING:
@@ -225,7 +224,7 @@ def test_two_processes_on_one_mailbox_end_where_one_would(
         more=f"[database]\nurl = {json.dumps(url)}\n",
     )
     if url.startswith("sqlite"):
-        (tmp_path / "bounced.db").write_bytes(empty_database())
+        (tmp_path / "bounced.db").write_bytes(empty_ledger())
     else:
         assert forked.run("db", "upgrade", cwd=tmp_path)[0] == 0
     pair = []

@@ -18,8 +18,8 @@ import pytest
 from bounced import failpoint
 from tests.cli.test_dovecot import box, waiting
 from tests.cli.test_sync import configure
-from tests.forked import ask, empty_database, run
-from tests.servers.database import rows
+from tests.forked import ask, run
+from tests.servers.database import empty_ledger, rows
 from tests.servers.line import Bell, Line
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def prepared(folder: Path, server: Dovecot, user: str, url: str, **more: object)
     database = f"[database]\nurl = {json.dumps(url)}\n"
     configure(folder, box(server, user, batch=4, name="box", **more), more=database)
     if url.startswith("sqlite"):
-        (folder / "bounced.db").write_bytes(empty_database())
+        (folder / "bounced.db").write_bytes(empty_ledger())
     else:
         assert run("db", "upgrade", cwd=folder)[0] == 0
 

@@ -16,8 +16,8 @@ import pytest
 from bounced import failpoint
 from tests.cli.test_sync import configure, letters
 from tests.fake_imap import FakeServer, HangUp, Session
-from tests.forked import ask, break_commit, break_statement, empty_database, run
-from tests.servers.database import rows
+from tests.forked import ask, break_commit, break_statement, run
+from tests.servers.database import empty_ledger, rows
 from tests.servers.line import Bell
 from tests.test_failpoints import STEPS, end_state
 
@@ -39,7 +39,7 @@ def serving(folder: Path, **more: Any) -> Iterator[FakeServer]:
         where = {"host": "127.0.0.1", "port": server.port, "tls": "none", "user": "ops"}
         piles = {name.lower(): name for name in PILES}
         configure(folder, {"name": "box", **where, "password": "secret", "batch": 2, **piles})
-        (folder / "bounced.db").write_bytes(empty_database())
+        (folder / "bounced.db").write_bytes(empty_ledger())
         yield server
 
 

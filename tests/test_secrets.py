@@ -22,6 +22,7 @@ from tests.cli.conftest import process
 from tests.cli.test_sync import configure, finished, letters, until
 from tests.fake_imap import FakeServer, HangUp, Session
 from tests.servers.authority import Authority
+from tests.servers.database import empty_ledger
 from tests.test_failpoints import STEPS
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ def test_no_fault_at_any_step_shows_a_secret(step: str, deed: str, tmp_path: Pat
 
     with FakeServer(letters(2)) as server:
         configure(tmp_path, box(server.port))
-        (tmp_path / "bounced.db").write_bytes(forked.empty_database())
+        (tmp_path / "bounced.db").write_bytes(empty_ledger())
         code, said = forked.run(
             "--debug",
             "sync",

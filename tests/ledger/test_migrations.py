@@ -61,6 +61,12 @@ OF_KIND: tuple[tuple[type, object], ...] = (
 AWKWARD = "Änn’s 'quoted' \\ %s 😀 "  # a blank at the end
 
 
+@pytest.fixture
+def url(bare_url: str) -> str:
+    """Migrations begin with nothing."""
+    return bare_url
+
+
 def value(table: str, column: Column[Any]) -> object:
     name = column.name
     if name in NAMED or name.endswith("_address"):

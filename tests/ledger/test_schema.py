@@ -34,6 +34,12 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
+def url(bare_url: str) -> str:
+    """Migrations begin with nothing."""
+    return bare_url
+
+
+@pytest.fixture
 def connection(url: str) -> Iterator[Connection]:
     database = Database(url)
     with database.writing() as connection:

@@ -34,20 +34,25 @@ DIRECTIONS = [*itertools.permutations(database.KINDS, 2), ("sqlite", "sqlite")]
 
 
 @contextmanager
-def two(kinds: tuple[str, str], folder: Path) -> Iterator[tuple[str, str]]:
-    with database.empty(kinds[0], folder) as source, database.empty(kinds[1], folder) as target:
+def two(
+    kinds: tuple[str, str], folder: Path, ledgers: database.Ledgers
+) -> Iterator[tuple[str, str]]:
+    """A ledger, and a database with nothing in it."""
+    with ledgers.lent(kinds[0], folder) as source, database.empty(kinds[1], folder) as target:
         yield source, target
 
 
 @pytest.fixture(params=DIRECTIONS, ids="-to-".join)
-def pair(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str, str]]:
-    with two(request.param, tmp_path) as urls:
+def pair(
+    request: pytest.FixtureRequest, tmp_path: Path, ledgers: database.Ledgers
+) -> Iterator[tuple[str, str]]:
+    with two(request.param, tmp_path, ledgers) as urls:
         yield urls
 
 
 @pytest.fixture
-def files(tmp_path: Path) -> Iterator[tuple[str, str]]:
-    with two(("sqlite", "sqlite"), tmp_path) as urls:
+def files(tmp_path: Path, ledgers: database.Ledgers) -> Iterator[tuple[str, str]]:
+    with two(("sqlite", "sqlite"), tmp_path, ledgers) as urls:
         yield urls
 
 
@@ -191,15 +196,15 @@ def test_no_copy_is_made_while_a_sync_is_at_work(files: tuple[str, str]) -> None
     assert copied(source, target)["mailbox"] == 1
 
 
-def test_nobody_writes_into_either_meanwhile(tmp_path: Path) -> None:
-    with two(("sqlite", "sqlite"), tmp_path) as (source, target):
-        lived(source)
-        steps = transfer(source, target)
-        next(steps)
-        for url in (source, target):
-            with opened(f"{url}?timeout=0.05") as ledger, pytest.raises(LedgerUnavailable):
-                ledger.import_subscribers([("bob@example.com", "news")], at=day(0))
-        steps.close()
+def test_nobody_writes_into_either_meanwhile(files: tuple[str, str]) -> None:
+    source, target = files
+    lived(source)
+    steps = transfer(source, target)
+    next(steps)
+    for url in (source, target):
+        with opened(f"{url}?timeout=0.05") as ledger, pytest.raises(LedgerUnavailable):
+            ledger.import_subscribers([("bob@example.com", "news")], at=day(0))
+    steps.close()
 
 
 def test_a_ledger_of_an_older_schema_is_upgraded_first(files: tuple[str, str]) -> None:
