@@ -86,6 +86,9 @@ class _Running(threading.Thread):
             self._settled.set()
 
     async def _serve(self) -> None:
+        # on Python 3.13 nothing else holds a conversation that waits for its client, so that the
+        # garbage collector ends it
+        asyncio.get_running_loop().set_task_factory(_Held())
         backend_type, service_type, arguments = self._prepared
         backend, config = await backend_type.init(arguments)
         config.apply_context()
@@ -98,6 +101,21 @@ class _Running(threading.Thread):
             await over.wait()
             for task in asyncio.all_tasks() - {asyncio.current_task()}:
                 task.cancel()  # a client that is still there must not keep us
+
+
+class _Held:
+    """Makes tasks that are held until they are done."""
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    def __call__(
+        self, loop: asyncio.AbstractEventLoop, work: Any, **more: Any
+    ) -> asyncio.Task[Any]:
+        task: asyncio.Task[Any] = asyncio.Task(work, loop=loop, **more)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
 
 
 def _pymap(server: DemoServer) -> tuple[Any, Any, Any]:

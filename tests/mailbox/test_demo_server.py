@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 import threading
 import time
@@ -62,6 +63,25 @@ def test_the_server_ends_even_when_a_client_stays(capfd: pytest.CaptureFixture[s
     box.close()
     assert time.monotonic() - began < 5
     assert capfd.readouterr() == ("", "")
+
+
+def test_the_garbage_collector_ends_no_conversation() -> None:
+    """Without a task of ours that holds it, it does on Python 3.13."""
+    pytest.importorskip("pymap")
+    letters = [b"Subject: %d\r\n\r\n%s\r\n" % (n, b"x" * 2000) for n in range(300)]
+    with demo_server() as server:
+        host, port, user, password = server
+        fill(server, letters)
+        box = ImapMailbox("demo", host=host, port=port, user=user, password=password, tls="none")
+        box.open()
+        uids = [uid for piece in box.waiting() for uid in piece]
+        for start in range(0, len(uids), 50):
+            some = uids[start : start + 50]
+            assert len(list(box.fetch(some))) == 50
+            gc.collect()
+            assert box.file(some, Destination.PROCESSED) == set(some)
+            gc.collect()
+        box.close()
 
 
 def test_the_letters_of_the_demonstration_are_found() -> None:
