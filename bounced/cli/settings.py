@@ -36,7 +36,10 @@ class Settings:
         return config.load(self.config_path or config.find())
 
     def ledger_config(self) -> Config:
-        """As `config()`; with `--db` and without `--config`, a file need not exist at all."""
+        """As `config()`; with `--db` there need not be one.
+
+        Where there is one its policy, keys and all else are those of any other database, too.
+        """
         from dataclasses import replace
 
         from bounced import config
@@ -44,7 +47,7 @@ class Settings:
         if self.database is None:
             return self.config()
         database = config.Database(config.database_url(self.database))
-        if self.config_path is None:
+        if self.config_path is None and not any(one.is_file() for one in config.places(os.environ)):
             return config.Config(database=database)
         return replace(self.config(), database=database)
 

@@ -261,3 +261,15 @@ def test_an_import_is_no_mailbox_in_the_status(bounced: Bounced, database: Path)
     assert found == {"import/txt": True, "news": False}
     audited = map(json.loads, bounced("audit", "--json", "--db", str(database)).stdout.splitlines())
     assert {one["mailbox"] for one in audited} == set(found)
+
+
+def test_another_database_is_judged_by_the_same_configuration(bounced: Bounced) -> None:
+    (bounced.folder / "config.toml").write_text(
+        'never_suppress = ["ann@example.net"]\n[database]\nurl = "bounced.db"\n'
+    )
+    taken = ("suppressed", "import", "-", "--from", "txt", "--db", "other.db")
+    assert bounced(*taken, stdin="ann@example.net\n").exit_code == 0
+    told = bounced("explain", "ann@example.net", "--db", "other.db").stdout
+    assert "Not suppressed: never_suppress names ann@example.net." in told
+    assert bounced("suppressed", "--db", "other.db").stdout == ""
+    assert not (bounced.folder / "bounced.db").exists()

@@ -50,7 +50,7 @@ def test_accepting_suppresses_them(bounced: Bounced, held: Path) -> None:
     number = run_number(bounced("hold", "list", *words).stderr)
     done = bounced("hold", "accept", number, *words)
     assert done.output == f"Run {number}: 5 addresses now suppressed.\n"
-    assert len(bounced("suppressed", *words).output.splitlines()) == 5
+    assert len(bounced("suppressed", *words).stdout.splitlines()) == 5
     assert bounced("hold", "list", *words).output == "Nothing is held.\n"
 
 
@@ -59,7 +59,7 @@ def test_discarding_suppresses_nobody_and_keeps_the_events(bounced: Bounced, hel
     number = run_number(bounced("hold", "list", *words).stderr)
     done = bounced("hold", "discard", number, *words)
     assert done.output == f"Run {number}: 5 addresses left as before.\n"
-    assert bounced("suppressed", *words).output == ""
+    assert bounced("suppressed", *words).stdout == ""
     assert "does not count" in bounced("explain", "gone1@example.com", *words).output
 
 
@@ -71,7 +71,7 @@ def test_deciding_twice_is_refused(bounced: Bounced, held: Path) -> None:
     assert again.exit_code == 2
     assert f"Run {number} is not held (but accepted)." in again.stderr
     assert again.stderr.endswith("type: bounced hold list\n")
-    assert len(bounced("suppressed", *words).output.splitlines()) == 5
+    assert len(bounced("suppressed", *words).stdout.splitlines()) == 5
 
 
 def test_what_is_held_is_listed_as_json(bounced: Bounced, held: Path) -> None:

@@ -31,7 +31,7 @@ def test_a_letter_from_a_pipe_is_recorded_before_exit_0(bounced: Bounced) -> Non
     (letter,) = letters(1)
     result = bounced("ingest", "-", stdin=letter)
     assert (result.exit_code, result.output) == (0, "")
-    assert bounced("suppressed").output == "gone0@example.com\n"
+    assert bounced("suppressed").stdout == "gone0@example.com\n"
     assert kept(bounced.folder, "processed") == [letter]
     (copy,) = (bounced.folder / "ingested" / "processed").iterdir()
     assert stat.S_IMODE(copy.stat().st_mode) == 0o600
@@ -50,22 +50,22 @@ def test_a_flood_that_comes_letter_by_letter_is_held_as_one(bounced: Bounced) ->
     configure(bounced.folder, more="[brake]\nshare = 0\nfloor = 3\n")
     for letter in letters(3):
         assert bounced("ingest", "-", stdin=letter).exit_code == 0
-    assert len(bounced("suppressed").output.split()) == 3
+    assert len(bounced("suppressed").stdout.split()) == 3
     assert bounced("ingest", "-", stdin=letters(1, start=3)[0]).exit_code == 0, "it is recorded"
-    assert bounced("suppressed").output == ""
+    assert bounced("suppressed").stdout == ""
     assert "The brake holds run 1." in bounced("status").stdout
     assert bounced("ingest", "-", stdin=letters(1, start=4)[0]).exit_code == 0
     assert bounced("hold", "accept", "1").exit_code == 0
-    assert len(bounced("suppressed").output.split()) == 5
+    assert len(bounced("suppressed").stdout.split()) == 5
     assert bounced("ingest", "-", stdin=letters(1, start=5)[0]).exit_code == 0
-    assert len(bounced("suppressed").output.split()) == 6, "after the word a new window begins"
+    assert len(bounced("suppressed").stdout.split()) == 6, "after the word a new window begins"
 
 
 def test_without_a_window_each_call_is_a_run_of_its_own(bounced: Bounced) -> None:
     configure(bounced.folder, more="[brake]\nshare = 0\nfloor = 3\nwindow_minutes = 0\n")
     for letter in letters(5):
         assert bounced("ingest", "-", stdin=letter).exit_code == 0
-    assert len(bounced("suppressed").output.split()) == 5
+    assert len(bounced("suppressed").stdout.split()) == 5
 
 
 def test_what_nobody_recognised_is_kept_even_with_discard(bounced: Bounced) -> None:
@@ -102,7 +102,7 @@ def test_a_pipe_that_cannot_keep_the_letter_asks_to_try_again_and_then_loses_not
     assert bounced("ingest", "-", stdin=letters(2)[1]).exit_code == 0
     assert bounced("ingest", "-", stdin=letters(1)[0]).exit_code == 0
     assert len(kept(bounced.folder, "processed")) == 2
-    assert len(bounced("suppressed").output.split()) == 2
+    assert len(bounced("suppressed").stdout.split()) == 2
 
 
 @pytest.mark.parametrize("deed", ["kill", "error"])
@@ -140,7 +140,7 @@ def test_many_pipes_at_once_wait_for_each_other(bounced: Bounced) -> None:
         one.stdin.close()
         one.stdin = None
     assert [finished(one, 60)[0] for one in running] == [0] * 4
-    assert len(bounced("suppressed").output.split()) == 5
+    assert len(bounced("suppressed").stdout.split()) == 5
 
 
 def test_files_and_mboxes_are_recorded_and_stay_where_they_are(bounced: Bounced) -> None:
@@ -150,7 +150,7 @@ def test_files_and_mboxes_are_recorded_and_stay_where_they_are(bounced: Bounced)
     stamp = b"From MAILER-DAEMON Thu Jan  1 00:00:00 2026\n"
     (bounced.folder / "two.mbox").write_bytes(stamp + two + b"\n" + stamp + three)
     assert bounced("ingest", "one.eml", "two.mbox").exit_code == 0
-    assert len(bounced("suppressed").output.split()) == 3
+    assert len(bounced("suppressed").stdout.split()) == 3
     assert (bounced.folder / "one.eml").exists()
     assert bounced("ingest", "absent.eml").exit_code == 1
 
@@ -164,7 +164,7 @@ def test_a_letter_from_a_pipe_that_cannot_be_read_is_kept_and_read_later(
         assert bounced("ingest", "-", stdin=letters(1)[0]).exit_code == 0
     assert len(list((bounced.folder / "quarantine").glob("*.eml"))) == 1
     assert bounced("retry").exit_code == 0
-    assert bounced("suppressed").output == "gone0@example.com\n"
+    assert bounced("suppressed").stdout == "gone0@example.com\n"
 
 
 def test_a_maildir_of_the_configuration_is_emptied_audited_and_retried(
@@ -195,7 +195,7 @@ def test_a_maildir_of_the_configuration_is_emptied_audited_and_retried(
     assert not any((beside / "Quarantine").iterdir())
     audited = bounced("audit", "--folders")
     assert audited.exit_code == 0, audited.output
-    assert len(bounced("suppressed").output.split()) == 3
+    assert len(bounced("suppressed").stdout.split()) == 3
 
 
 def test_several_jobs_record_what_one_records(bounced: Bounced, tmp_path: Path) -> None:

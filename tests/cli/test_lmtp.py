@@ -89,7 +89,7 @@ def test_letters_are_recorded_and_kept_before_the_mta_hears_of_it(bounced: Bounc
     assert (code, "event=stopped" in err, "Traceback" in err) == (0, True, False), err
     assert not (bounced.folder / "lmtp.sock").exists()
     assert bounced("audit").exit_code == 0
-    assert len(bounced("suppressed").output.split()) == 3
+    assert len(bounced("suppressed").stdout.split()) == 3
 
 
 def test_each_recipient_gets_an_answer_and_the_letter_counts_once(bounced: Bounced) -> None:
@@ -196,7 +196,7 @@ def test_a_flood_that_comes_letter_by_letter_is_held(bounced: Bounced) -> None:
             assert delivered(client, letter) == [250]
         running.terminate()
         assert "event=held" in finished(running, 20)[2]
-    assert bounced("suppressed").output == ""
+    assert bounced("suppressed").stdout == ""
 
 
 def test_many_connections_are_answered_and_one_too_many_is_asked_to_come_again(

@@ -63,7 +63,7 @@ def test_one_line_when_all_is_well(bounced: Bounced, server: DemoServer) -> None
         r"news: 4 letters \(3 bounce, 1 other\), 3 newly suppressed; \d+\.\d s\n", result.stdout
     )
     assert result.stderr == ""
-    assert bounced("suppressed").output.split() == [f"gone{n}@example.com" for n in range(3)]
+    assert bounced("suppressed").stdout.split() == [f"gone{n}@example.com" for n in range(3)]
     again = bounced("sync")
     assert re.fullmatch(r"news: nothing new; \d+\.\d s\n", again.stdout)
 
@@ -137,13 +137,13 @@ def test_the_brake_exits_1_and_prints_the_commands_which_work(
     result = bounced("sync")
     assert result.exit_code == 1
     assert "would suppress 5 addresses" in result.stderr
-    assert bounced("suppressed").output == ""
+    assert bounced("suppressed").stdout == ""
     commands = dict(
         re.findall(r"bounced (hold (\w+) \d+)", result.stderr)[i][::-1] for i in range(3)
     )
     assert bounced(*commands["show"].split()).stdout.count("@example.com") == 5
     assert bounced(*commands["accept"].split()).exit_code == 0
-    assert len(bounced("suppressed").output.split()) == 5
+    assert len(bounced("suppressed").stdout.split()) == 5
 
 
 def test_a_sync_at_work_elsewhere_is_left_alone(bounced: Bounced, server: DemoServer) -> None:
@@ -294,7 +294,7 @@ def test_sync_stops_between_two_batches_and_the_next_goes_on(
     assert (result, json.loads(out)["letters"], json.loads(out)["stopped"]) == (0, 2, True)
     assert "Stopped as asked" in err
     assert "4 letters" in bounced("sync").stdout
-    assert len(bounced("suppressed").output.split()) == 6
+    assert len(bounced("suppressed").stdout.split()) == 6
 
 
 def test_asking_to_stop_wakes_whoever_waits() -> None:
