@@ -123,6 +123,7 @@ def recipients(notice: str, around: Surroundings) -> list[RecipientReport]:
     lines = [line[:MAX_LINE] for line in notice[:MAX_NOTICE].split("\n")[:MAX_LINES]]
     if "=" in notice and not _SHELL.search(notice[:MAX_NOTICE]):
         lines = [_KEY.sub(r"\1: ", line) if "@" in line else line for line in lines]
+    lines = _codes_apart(lines)
     places = _places(lines, around)
     _gather(lines, places)
     _look_above(lines, places)
@@ -147,6 +148,24 @@ def recipients(notice: str, around: Surroundings) -> list[RecipientReport]:
         common = _whole(lines[: min(place.line for place in places)], Reply())
         return [replace(report, reply=common) for report in found.values()]
     return list(found.values())
+
+
+_CODE_AND_ADDRESS = re.compile(r"^([ \t]{0,12}([45]\d\d)-)(?=[^\s@]{1,64}@)")
+
+
+def _codes_apart(lines: list[str]) -> list[str]:
+    """Set the code of an answer apart from an address that its first line begins with.
+
+    `550-a@example.com` is an address as well; that the answer goes on tells.
+    """
+    if not any("-" in line and "@" in line for line in lines):
+        return lines
+    return [
+        f"{found[1]} {line[found.end() :]}"
+        if (found := _CODE_AND_ADDRESS.match(line)) and below.lstrip().startswith(found[2])
+        else line
+        for line, below in zip(lines, [*lines[1:], ""], strict=True)
+    ]
 
 
 def _says_more(later: Reply, earlier: Reply) -> bool:

@@ -142,6 +142,13 @@ def test_an_alias_has_the_answer_to_the_program_that_stands_for_it() -> None:
     assert "unknown mailer error 127" in gate.reply.text
 
 
+def test_the_code_of_an_answer_is_no_part_of_the_address_behind_it() -> None:
+    text = f"mx.example.com did not like our RCPT TO:\n550-{A}\n550-This customer has left us.\n550 (N-17)\n"
+    (report,) = notice.recipients(text, Surroundings())
+    assert (report.address, report.reply.code) == (A, 550)
+    assert "left us" in report.reply.text
+
+
 def test_an_answer_of_several_lines_is_one() -> None:
     lines = [">>> RCPT To:<a@example.com>", "<<< 550-5.1.1 not", "<<< 550 5.1.1 here", ">>> QUIT"]
     assert list(notice.sessions(lines)) == [
