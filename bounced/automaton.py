@@ -14,7 +14,6 @@ from __future__ import annotations
 import importlib
 import re
 from functools import cache, cached_property, lru_cache
-from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 if TYPE_CHECKING:
@@ -190,8 +189,14 @@ class Alternatives:
         if low is None or self._always:
             return (found.start() for found in self.whole.finditer(text))
         _, places = self._likely(low)
-        found = (at for at, number in sorted(places) if self._pattern(number).match(text, at))
-        return (at for at, _ in groupby(found))
+        return self._beginnings(text, places)
+
+    def _beginnings(self, text: str, places: set[tuple[int, int]]) -> Iterator[int]:
+        last = -1
+        for at, number in sorted(places):
+            if at != last and self._pattern(number).match(text, at):
+                yield at
+                last = at
 
     def standing(self, text: str) -> Iterator[int]:
         """The places in the list of those alternatives that match in the text, lowest first."""
@@ -199,6 +204,8 @@ class Alternatives:
         sought, places = self._likely(low or "")
         if low is None:
             sought.update(range(len(self._entries)))
+        if not sought and not places:
+            return
         starts: dict[int, list[int]] = {number: [] for number in sought}
         for start, number in places:
             starts.setdefault(number, []).append(start)

@@ -257,10 +257,10 @@ def _well_formed(root: Part, boundary: str, oddities: list[str]) -> list[Part] |
         return None
     leaves = _leaves(root, boundary, oddities)
     blank = b"--%s\n\n" % boundary.encode("latin-1", "replace")
-    odd = oddities or any(
-        _odd(part) or not (part.headers or blank + part.body[:100] in root.body) for part in leaves
-    )
-    return None if odd else leaves
+    for part in leaves:
+        if _odd(part) or not (part.headers or blank + part.body[:100] in root.body):
+            return None
+    return None if oddities else leaves
 
 
 def _odd(part: Part) -> bool:
@@ -341,7 +341,7 @@ _FIELDS = re.compile(r"^([!-9;-~]{1,100}+)[ \t]*+:[ \t]*+(.*+(?:\n[ \t].*+)*+)",
 def _headers(block: bytes) -> Headers:
     """Fields in order, names in lower case, values unfolded, raw bytes as latin-1."""
     text = block[:MAX_HEADER_BLOCK].decode("latin-1")
-    if len(text) < 3 * MAX_HEADERS:  # too short for too many
+    if text.count("\n") < MAX_HEADERS:  # too few lines for too many
         fields = _FIELDS.findall(text)
     else:
         fields = [found.groups() for found in islice(_FIELDS.finditer(text), MAX_HEADERS)]

@@ -24,7 +24,17 @@ from bounced.model import (
     Verdict,
 )
 from bounced.policy import Policy
-from bounced.rules import RULES_VERSION, Rule, RuleError, classify, judge, matching, rulebook
+from bounced.rules import (
+    RULES_VERSION,
+    Rule,
+    RuleError,
+    _spelt,
+    _without_own,
+    classify,
+    judge,
+    matching,
+    rulebook,
+)
 from bounced.rules import __file__ as rules_page
 from bounced.rules import example_report as of_rule
 from bounced.rules.books import (
@@ -32,8 +42,10 @@ from bounced.rules.books import (
     Level,
     content_version,
     contraindications,
+    names_in,
     own_rules,
     speaks_elsewhere,
+    vocabulary,
 )
 from bounced.rules.folding import LIMIT, fold, words
 from bounced.rules.index import Heard, RuleIndex, index_of
@@ -912,3 +924,32 @@ def test_words_that_phrases_spell_so_are_left_alone() -> None:
 def test_the_books_name_forty_providers_filters_and_services() -> None:
     named = {rule.id.partition("/")[0] for rule in RULES if rule.level is Level.PROVIDER}
     assert len(named) >= 60
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "reader@example.com",
+        "Reader.One+news@Mail.example.com",
+        "unknown@example.com",
+        "user@example.com",
+        "www.reader@example.com",
+        "550-5.1.1@example.com",
+        "br@example.com",
+        "o'hara@example.com",
+        '"john doe"@example.com',
+        "\u6d4b\u8bd5@example.com",
+        "",
+    ],
+)
+def test_a_reply_means_the_same_whose_address_ever_stands_in_it(address: str) -> None:
+    names = names_in(address)
+    for rule in own_rules():
+        for example in rule.examples:
+            for text in (
+                f"550 5.1.1 <{address}>: {example}",
+                f"user<{address}>user {example} <{address}>... {address}",
+                f"<a@b> {example} for <{address.upper()}> unknown",
+            ):
+                plain = words(text, names=names, vocabulary=vocabulary())
+                assert _spelt(*_without_own(fold(text), address.lower(), names)) == plain, text

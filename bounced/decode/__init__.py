@@ -41,6 +41,7 @@ NOBODY = "names no recipient"
 _FILES = ("application/octet-stream", "application/x-delivery-status", "application/text")
 _ARRIVED = ("delivered-to", "x-original-to", "envelope-to", "to")
 _SENDERS = ("from", "sender", "reply-to", "return-path", "errors-to", "x-envelope-from")
+_SIGNING = frozenset(_SENDERS)
 
 
 class _View:
@@ -182,7 +183,7 @@ def _not_the_sender(
     Unless it was addressed to them too; but the bounce address never is what bounced.
     """
     message, fields = view.message, view.fields
-    signed = " ".join(value for name, value in fields if name in _SENDERS).lower()
+    signed = " ".join([value for name, value in fields if name in _SIGNING]).lower()
     signed += message.header("from").lower()
     if not any(recipient.address.lower() in signed for recipient in recipients):
         return recipients

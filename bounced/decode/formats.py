@@ -35,8 +35,11 @@ def recognise(message: Message, notice: str) -> Format | None:
     """The first dialect that fits, or None."""
     forms, (beginnings, begun, others) = formats(), _evidence()
     known = {header: _known(header, message.header(header)) for header in _signatures()}
-    told = (begun[place] for place in beginnings.standing(notice[:20_000]))
-    first = next((number for number in told if _signed(forms[number], known)), len(forms))
+    first = len(forms)
+    for place in beginnings.standing(notice[:20_000]):
+        if _signed(forms[begun[place]], known):
+            first = begun[place]
+            break
     if any(known.values()):
         silent = (number for number in others if _signed(forms[number], known))
         first = min(first, next(silent, first))
@@ -44,9 +47,13 @@ def recognise(message: Message, notice: str) -> Format | None:
 
 
 @cache
-def _signatures() -> tuple[str, ...]:
-    """The headers by which dialects are known."""
-    return tuple(sorted({header for form in formats() for header, _ in form.when}))
+def _signatures() -> dict[str, list[tuple[str, re.Pattern[str]]]]:
+    """The headers by which dialects are known: the names of these, and how the header looks."""
+    signatures: dict[str, list[tuple[str, re.Pattern[str]]]] = {}
+    for form in formats():
+        for header, pattern in form.when:
+            signatures.setdefault(header, []).append((form.name, pattern))
+    return signatures
 
 
 def _signed(form: Format, known: Mapping[str, frozenset[str]]) -> bool:
@@ -62,12 +69,9 @@ def _known(header: str, value: str) -> frozenset[str]:
 @lru_cache(1_024)
 def _known_by(header: str, value: str) -> frozenset[str]:
     """The dialects whose pattern for that header fits its value."""
-    return frozenset(
-        form.name
-        for form in formats()
-        for name, pattern in form.when
-        if name == header and pattern.search(value)
-    )
+    if not value:
+        return frozenset()
+    return frozenset([name for name, pattern in _signatures()[header] if pattern.search(value)])
 
 
 @cache

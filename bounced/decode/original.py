@@ -97,7 +97,8 @@ def returned_of(fields: Headers) -> Returned:
     first = {name: told for name, told in reversed(fields) if told and name in _KEPT}
 
     def value(name: str) -> str | None:
-        return decode_words(first[name]).strip()[:998] if name in first else None
+        told = first.get(name)
+        return decode_words(told).strip()[:998] if told else None
 
     return Returned(
         value("message-id"),
@@ -108,14 +109,19 @@ def returned_of(fields: Headers) -> Returned:
     )
 
 
+# the same few names are asked for in every letter
+_set_of: Final = lru_cache(64)(frozenset[str])
+
+
 def addresses_in(fields: Headers, *names: str) -> list[str]:
     """Addresses in header fields of those names, in order, each once.
 
     A name before angle brackets is anybody's word, and a piece that is no address yields none.
     """
     found: dict[str, None] = {}
+    wanted = _set_of(names)
     for name, value in fields:
-        if name in names:
+        if name in wanted:
             short = len(value) <= _REMEMBERED
             addresses = _addresses(value) if short else _addresses.__wrapped__(value[:20_000])
             found.update(dict.fromkeys(addresses))

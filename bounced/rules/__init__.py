@@ -166,8 +166,10 @@ def judge(report: Report, *, rules: tuple[Rule, ...] | None = None) -> Conclusio
     return Conclusion(
         report,
         tuple(
-            Bounce(recipient, classify(recipient, report, rules=rules))
-            for recipient in report.recipients
+            [
+                Bounce(recipient, classify(recipient, report, rules=rules))
+                for recipient in report.recipients
+            ]
         ),
     )
 
@@ -314,7 +316,8 @@ def _evidence(
     index: RuleIndex, recipient: RecipientReport, reply: Reply, status: EnhancedStatus | None
 ) -> _Evidence:
     names = names_in(recipient.address, recipient.original_address)
-    said, spelt = _worded(reply.text, names)
+    said = fold(reply.text)
+    spelt = _spelt(*_without_own(said, recipient.address.lower(), names))
     heard = index.heard(spelt)
     classes = [reply.code // 100] if reply.code else []
     classes += [reply.status.class_] if reply.status else []
@@ -340,10 +343,27 @@ def _evidence(
 
 
 @lru_cache(4_096)
-def _worded(text: str, names: frozenset[str]) -> tuple[str, str]:
-    """A reply with its names and as evidence; the recipients of a report often share one."""
-    said = fold(text)
-    return said, evidence_in(said, names=names, vocabulary=vocabulary())
+def _spelt(folded: str, names: frozenset[str]) -> str:
+    """What is evidence in a reply; servers say the same of many recipients."""
+    return evidence_in(folded, names=names, vocabulary=vocabulary())
+
+
+# An address that masking takes out whole, and one like it, which is taken out in the same way.
+_MASKED_WHOLE: Final = re.compile(r"[a-z0-9_+.-]{1,64}@[a-z0-9.-]{1,255}")
+_ANY: Final = "<a@b>"
+_UNNAMED: Final = frozenset({"\0"})
+
+
+def _without_own(folded: str, own: str, names: frozenset[str]) -> tuple[str, frozenset[str]]:
+    """A folded reply with any address for the recipient's own, and `names` where any stands there.
+
+    What is evidence in it stays the same, and is the same for all whom the server answered so.
+    """
+    if _MASKED_WHOLE.fullmatch(own):
+        folded = folded.replace(f"<{own}>", _ANY)
+    if any(" " in name or name in folded for name in names):
+        return folded, names
+    return folded, _UNNAMED if names else names
 
 
 def _said_of_another(evidence: _Evidence) -> bool:
