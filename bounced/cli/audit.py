@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import TYPE_CHECKING, NamedTuple
@@ -53,9 +54,10 @@ def audit(context: click.Context, *, folders: bool, as_json: bool) -> None:
             wrong = [*_wrong_in(balance), *_without_copy(missing, copies)]
             codes.append(Exit.PERSON_NEEDED if wrong else Exit.DONE)
             if as_json:
-                piles = {pile.value: count for pile, count in balance.piles.items()}
                 facts = {name: getattr(balance, name) for name in balance.__dataclass_fields__}
-                click.echo(json_line({**facts, "piles": piles, "wrong": wrong}))
+                for name in ("piles", "leaving"):
+                    facts[name] = {pile.value: count for pile, count in facts[name].items()}
+                click.echo(json_line({**facts, "wrong": wrong}))
             else:
                 _show(balance, wrong)
     if not found:
@@ -103,13 +105,26 @@ class _Pile(NamedTuple):
     folder: str
 
 
+@dataclass(slots=True)
+class _Count:
+    """Letters on one pile: by the ledger, and by the server.
+
+    What a pass was cut off from filing (`leaving`) may be on it, or in its folder still.
+    """
+
+    filed: int = 0
+    leaving: int = 0
+    there: int = 0
+
+    @property
+    def agrees(self) -> bool:
+        return self.filed <= self.there <= self.filed + self.leaving
+
+
 def _compare(config: Config, balances: Sequence[Balance]) -> Iterator[Exit]:
     """Compare what the ledger says was filed with what the servers count."""
-    from bounced.model import Destination
-
     recorded = {balance.mailbox: balance for balance in balances}
-    expected: dict[_Pile, int] = {}
-    counted: dict[_Pile, int] = {}
+    piles: dict[_Pile, _Count] = defaultdict(_Count)
     for mailbox in chosen_mailboxes(config, ()):
         balance = recorded.get(mailbox.name)
         if balance is None:
@@ -121,29 +136,48 @@ def _compare(config: Config, balances: Sequence[Balance]) -> Iterator[Exit]:
             say(f"{mailbox.name}:")
             yield tell(problem)
             continue
-        names = {
-            Destination.PROCESSED: mailbox.processed,
-            Destination.UNRECOGNISED: mailbox.unrecognised,
-            Destination.QUARANTINE: mailbox.quarantine,
-        }
-        if not census.piles:
-            here = _Pile(mailbox.host, mailbox.user, f"{mailbox.folder} (marked)")
-            expected[here], counted[here] = sum(balance.piles.values()), census.filed
-        for pile, count in census.piles.items():
-            here = _Pile(
-                mailbox.host, mailbox.user, str(mailbox.piles.get(pile.value, names[pile]))
-            )
-            expected[here] = expected.get(here, 0) + balance.piles[pile]
-            counted[here] = count
+        _count(mailbox, balance, census, piles)
         where = safe(str(mailbox.path or mailbox.folder))
         click.echo(f"{safe(mailbox.name)}: {census.waiting} waiting in {where}")
-    for here, count in counted.items():
-        agree = expected[here] == count
-        words = "" if agree else f"; the ledger says {expected[here]}"
-        mark = "ok   " if agree else "WRONG"
-        whose = f" of {safe(here.user)}" if here.user else ""
-        click.echo(f"  {mark}  {count} letters in {safe(here.folder)}{whose}{words}")
-        yield Exit.DONE if agree else Exit.PERSON_NEEDED
+    for here, count in piles.items():
+        _show_pile(here, count)
+        yield Exit.DONE if count.agrees else Exit.PERSON_NEEDED
+    if not all(count.agrees for count in piles.values()):
+        say(
+            "Somebody else has put letters on a pile or taken some off it, or a sync is at work. "
+            "Once none is (bounced status says so), type: bounced audit --folders"
+        )
+
+
+def _count(
+    mailbox: MailboxConfig, balance: Balance, census: Census, piles: dict[_Pile, _Count]
+) -> None:
+    """Add one mailbox to its piles; several folders of an account share theirs."""
+    from bounced.model import Destination
+
+    names = {
+        Destination.PROCESSED: mailbox.processed,
+        Destination.UNRECOGNISED: mailbox.unrecognised,
+        Destination.QUARANTINE: mailbox.quarantine,
+    }
+    if not census.piles:
+        here = _Pile(mailbox.host, mailbox.user, f"{mailbox.folder} (marked)")
+        piles[here] = _Count(sum(balance.piles.values()), balance.unfiled, census.filed)
+    for pile, there in census.piles.items():
+        folder = str(mailbox.piles.get(pile.value, names[pile]))
+        count = piles[_Pile(mailbox.host, mailbox.user, folder)]
+        count.filed += balance.piles[pile]
+        count.leaving += balance.leaving[pile]
+        count.there = there
+
+
+def _show_pile(here: _Pile, count: _Count) -> None:
+    words = "" if count.there == count.filed else f"; the ledger says {count.filed}"
+    if words and count.leaving:
+        words += f", and {count.leaving} that were still to be moved"
+    mark = "ok   " if count.agrees else "WRONG"
+    whose = f" of {safe(here.user)}" if here.user else ""
+    click.echo(f"  {mark}  {count.there} letters in {safe(here.folder)}{whose}{words}")
 
 
 def _census(mailbox: MailboxConfig, config: Config) -> Census:

@@ -32,9 +32,9 @@ class Balance:
 
     `fetched` is all that were recorded; `judged` told of failed deliveries; `other` were
     understood and tell of none; `set_aside` nobody recognised; `quarantined` could not be read.
-    `unfiled` are recorded and have not been seen to leave their folder. `piles` counts by
-    destination what has left it. What must not be is counted in `without_event` (a judged letter
-    of which nothing is on record) and `without_judgement` (events nobody judged).
+    `unfiled` are recorded and have not been seen to leave their folder; `leaving` counts them by
+    destination, `piles` what has left it. What must not be is counted in `without_event` (a judged
+    letter of which nothing is on record) and `without_judgement` (events nobody judged).
     """
 
     mailbox: str
@@ -45,6 +45,7 @@ class Balance:
     quarantined: int
     unfiled: int
     piles: dict[Destination, int]
+    leaving: dict[Destination, int]
     without_event: int
     without_judgement: int
 
@@ -92,8 +93,9 @@ def _balance(whose: Any, connection: Any) -> Balance:
         "other": _count(and_(understood, message.c.kind != Kind.BOUNCE.value)),
         "set_aside": _count(pile == Destination.UNRECOGNISED.value),
         "quarantined": _count(pile == Destination.QUARANTINE.value),
-        "unfiled": _count(message.c.state == "recorded"),
+        "unfiled": _count(~filed),
         **{one.value: _count(and_(filed, pile == one.value)) for one in Destination},
+        **{f"to_{one.value}": _count(and_(~filed, pile == one.value)) for one in Destination},
     }
     counted = [column.label(f"n_{name}") for name, column in columns.items()]
     found = connection.execute(select(*counted).where(mine)).one()
@@ -111,10 +113,12 @@ def _balance(whose: Any, connection: Any) -> Balance:
     unjudged = select(func.count()).select_from(event)
     unjudged = unjudged.join(message, message.c.id == event.c.message_id).where(mine, ~judged)
     piles = {one: numbers.pop(one.value) for one in Destination}
+    leaving = {one: numbers.pop(f"to_{one.value}") for one in Destination}
     return Balance(
         whose.name,
         **numbers,
         piles=piles,
+        leaving=leaving,
         without_event=connection.execute(silent).scalar_one(),
         without_judgement=connection.execute(unjudged).scalar_one(),
     )

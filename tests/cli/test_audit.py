@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import signal
 import stat
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +13,9 @@ import pytest
 
 from bounced import message
 from bounced.mailbox.quarantine import Quarantine
+from tests.cli.conftest import process
 from tests.cli.test_dovecot import box, waiting
-from tests.cli.test_sync import configure, letters
+from tests.cli.test_sync import configure, finished, letters
 from tests.servers.database import rows
 from tests.test_failpoints import end_state, some_letters
 
@@ -196,6 +198,25 @@ def test_a_letter_that_somebody_took_off_its_pile_is_noticed(
     assert result.exit_code == 1
     assert "WRONG  2 letters in Bounced/Processed" in result.stdout
     assert "the ledger says 3" in result.stdout
+    assert "type: bounced audit --folders" in result.stderr
+
+
+@pytest.mark.parametrize("step", ["committed", "moved", "filed"])
+def test_the_books_agree_with_the_folders_wherever_a_sync_was_killed(
+    bounced: Bounced, user: str, step: str
+) -> None:
+    code, _, _ = finished(process("sync", cwd=bounced.folder, BOUNCED_FAILPOINT=f"{step}:1:kill"))
+    assert code == -signal.SIGKILL
+    cut_off = bounced("audit", "--folders")
+    assert cut_off.exit_code == 0, cut_off.output
+    on_their_way = "3 letters in Bounced/Processed" in cut_off.stdout and step == "moved"
+    said = "; the ledger says 0, and 3 that were still to be moved"
+    assert (said in cut_off.stdout) is on_their_way
+    assert bounced("sync").exit_code == 0
+    after = bounced("audit", "--folders")
+    assert (after.exit_code, "the ledger says" in after.stdout) == (0, False), after.output
+    told = json.loads(bounced("audit", "--json").stdout)
+    assert told["leaving"] == {"processed": 0, "unrecognised": 0, "quarantine": 0}
 
 
 def test_flagged_mailboxes_are_counted_by_their_marks(bounced: Bounced, server: Dovecot) -> None:
