@@ -153,6 +153,16 @@ class Lists:
         """Whether lists have standings of their own."""
         return self.scope == "list"
 
+    def today(self, name: str) -> str:
+        """What a list is called whose mail bounced before its List-Id was given a name."""
+        return self.list_ids.get(name, name)
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The lists that the configuration names."""
+        given = (self.token_ids, self.list_ids, self.mailboxes)
+        return frozenset(self.policies).union(*(one.values() for one in given))
+
     def named(self, token_id: str | None, list_id: str | None, mailbox: str) -> str:
         """The list by its token, else its List-Id, else the mailbox; "" where nothing says."""
         if token_id is not None and token_id in self.token_ids:

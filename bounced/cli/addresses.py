@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING
 import click
 
 from bounced.cli import exchange, services
-from bounced.cli.settings import Settings, json_option, ledger_options, on_list_option, say
+from bounced.cli.settings import (
+    Settings,
+    json_option,
+    ledger_options,
+    on_list_option,
+    say,
+    see_that_it_is_a_list,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -179,6 +186,7 @@ def suppressed(
     if for_spreadsheet and form != "csv":
         raise click.UsageError("--for-spreadsheet goes with --format csv only")
     with context.ensure_object(Settings).ledger() as ledger:
+        see_that_it_is_a_list(ledger, on_list)
         rows = ledger.suppressed(at=datetime.now(UTC), on=on_list)
         _write(rows, form, for_spreadsheet=for_spreadsheet)
         waiting = sum(held.addresses for held in ledger.holds())
@@ -221,6 +229,7 @@ def check(
     asked = addresses or (line.strip() for line in sys.stdin)
     found = 0
     with context.ensure_object(Settings).ledger() as ledger:
+        see_that_it_is_a_list(ledger, on_list)
         wanted = (address for address in asked if address)
         for address, row in ledger.check(wanted, at=datetime.now(UTC), on=on_list):
             found += row is not None

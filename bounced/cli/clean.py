@@ -13,7 +13,12 @@ from typing import IO, TYPE_CHECKING, Any, Final
 
 import click
 
-from bounced.cli.settings import Settings, ledger_options, on_list_option
+from bounced.cli.settings import (
+    Settings,
+    ledger_options,
+    on_list_option,
+    see_that_it_is_a_list,
+)
 from bounced.cli.subscribers import ADDRESS_COLUMNS, MAX_LINE, is_address
 from bounced.smtp import folded
 from bounced.text import safe
@@ -53,6 +58,7 @@ def clean(
 
     now = datetime.now(UTC)
     with settings.ledger() as ledger, opened(path, column) as mailing_list:
+        see_that_it_is_a_list(ledger, on_list)
         counts = split(ledger, mailing_list, path, now, on_list)
     files = {pile: str(target(path, pile)) for pile in PILES}
     if as_json:

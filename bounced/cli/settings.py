@@ -149,6 +149,15 @@ def on_list_option(command: Command) -> Command:
     )(command)
 
 
+def see_that_it_is_a_list(ledger: Ledger, name: str | None) -> None:
+    """Refuse a list that nobody knows: what single lists have against people would be left out."""
+    if name is not None and not ledger.is_list(name):
+        raise click.UsageError(
+            f"there is no list {name}: neither [policy.lists] nor an import of subscribers names "
+            "it. Without --list all lists are asked"
+        )
+
+
 def json_option(command: Command) -> Command:
     """`--json`, for what is listed."""
     return click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")(

@@ -85,6 +85,8 @@ def checks(settings: Settings) -> Iterator[Check]:
         yield Check("file permissions", Exit.PERSON_NEEDED, (warning,))
     yield _tried("rules", partial(_rules, config))
     yield _tried("database", partial(_database, config))
+    if config.lists.apart:
+        yield _tried("lists", partial(_lists, config))
     if config.policy.trust != "any":
         yield Check(f"trust: {TRUSTED[config.policy.trust]}", Exit.DONE)
     for webhook in config.webhooks:
@@ -138,6 +140,21 @@ def _database(config: Config) -> str:
     return (
         f"{hide_password(config.database.url)} can be used, {mailboxes} mailboxes on record{waits}"
     )
+
+
+def _lists(config: Config) -> str:
+    from bounced.cli.settings import open_ledger
+    from bounced.ledger import LedgerError
+
+    with open_ledger(config) as ledger:
+        strange = ledger.strange_lists()
+    if strange:
+        raise LedgerError(
+            f"reports are about lists that nobody has named: {', '.join(strange)}. Who complained "
+            "of one of these is suppressed there and on no list of yours. Say which are yours, "
+            'by list_ids under [policy.lists."NAME"], and type: bounced reclassify --apply'
+        )
+    return f"{len(config.lists.names)} named, and reports speak of no others"
 
 
 def _webhook(webhook: WebhookConfig) -> str:

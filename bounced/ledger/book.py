@@ -458,6 +458,17 @@ class Ledger:
         there = [whose for whose in everyone if whose.rpartition("@")[2] in dead]
         standings.settle(connection, self._judge, standings.Occasion(at, "import"), there)
 
+    def is_list(self, name: str) -> bool:
+        """Whether lists have no standings of their own, or there is one of that name."""
+        lists = self._judge.lists
+        with self._database.reading() as connection:
+            return not lists.apart or readership.is_list(connection, lists, name)
+
+    def strange_lists(self) -> Sequence[str]:
+        """Lists that reports alone name, by their List-Id, and that so are nobody's, in order."""
+        with self._database.reading() as connection:
+            return readership.named_by_reports_alone(connection, self._judge.lists)
+
     def rename_subscriber(self, old: str, new: str, *, by: str, at: datetime) -> Sequence[str]:
         """Let a subscriber have another address on all of their lists; these, in order.
 

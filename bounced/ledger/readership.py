@@ -9,7 +9,7 @@ from sqlalchemy import delete, select, update
 from bounced.ledger import bulk
 from bounced.ledger.errors import LedgerError
 from bounced.ledger.rows import SubscriberRow
-from bounced.ledger.tables import moved, subscriber
+from bounced.ledger.tables import list_standing, moved, subscriber
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from bounced.ledger.engine import Database
+    from bounced.policy import Lists
 
 STREAM = 2000
 
@@ -74,3 +75,25 @@ def exported(database: Database, name: str | None) -> Iterator[SubscriberRow]:
         with streaming.execute(query) as found:
             for row in found:
                 yield SubscriberRow(*row)
+
+
+def is_list(connection: Connection, lists: Lists, name: str) -> bool:
+    """Whether anybody has named a list: the configuration, an import of subscribers, a report."""
+    if name in lists.names:
+        return True
+    for table in (list_standing, subscriber):
+        query = select(table.c.address).where(table.c.list == name).limit(1)
+        if connection.execute(query).first() is not None:
+            return True
+    return False
+
+
+def named_by_reports_alone(connection: Connection, lists: Lists) -> list[str]:
+    """Lists with standings of their own that neither configuration nor subscribers name."""
+    told = set(connection.execute(select(list_standing.c.list).distinct()).scalars())
+    return sorted(
+        name
+        for name in told - lists.names
+        if connection.execute(select(subscriber).where(subscriber.c.list == name).limit(1)).first()
+        is None
+    )

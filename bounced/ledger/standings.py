@@ -106,7 +106,8 @@ class Judge:
         if not self.lists.apart:
             return {}
         overall = self.conclude(whose, history, counts, at)
-        names = {entry.list for entry in history.entries} | set(self.lists.policies)
+        names = {self.lists.today(entry.list) for entry in history.entries}
+        names |= set(self.lists.policies)
         found = {}
         for name in sorted(names - {""}):
             policy = self.lists.policies.get(name, self.policy)
@@ -141,7 +142,7 @@ class Judge:
 
     def _bears_on(self, name: str, entry: Entry) -> bool:
         """Whether an event counts for a list ("": for all of them)."""
-        if entry.list in {"", name} or not self.lists.apart:
+        if not self.lists.apart or self.lists.today(entry.list) in {"", name}:
             return True
         return not about_the_list(entry.event)
 

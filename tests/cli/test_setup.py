@@ -164,3 +164,53 @@ def test_the_doctor_says_that_with_a_key_only_proof_counts(bounced: Bounced) -> 
     path.write_text('[[token_key]]\nid = "a"\nsecret = "sixteen letters or some more"\n')
     path.chmod(0o600)
     assert "trust: only reports that carry a token of yours count" in bounced("doctor").output
+
+
+def test_the_doctor_says_when_reports_name_lists_that_nobody_has_named(bounced: Bounced) -> None:
+    config = bounced.folder / "config.toml"
+    letter = COMPLAINT.replace(b"LIST", b"news.lists.example.com")
+    (bounced.folder / "one.eml").write_bytes(letter)
+    plain = '[database]\nurl = "x.db"\n[policy]\nscope = "list"\n'
+    config.write_text(plain)
+    assert bounced("ingest", "one.eml").exit_code == 0
+    told = bounced("doctor").stdout
+    assert "lists that nobody has named: news.lists.example.com" in told
+    asked = bounced("suppressed", "--list", "news")
+    assert asked.exit_code == 2
+    assert "there is no list news" in asked.stderr
+    config.write_text(f'{plain}[policy.lists."news"]\nlist_ids = ["news.lists.example.com"]\n')
+    assert bounced("reclassify", "--apply").exit_code == 0
+    assert "ok     lists: 1 named, and reports speak of no others" in bounced("doctor").stdout
+    assert bounced("suppressed", "--list", "news").stdout == "ann@example.net\n"
+
+
+COMPLAINT = b"""\
+From: fbl@example.org
+To: bounces@example.com
+Subject: complaint
+Message-ID: <1@example.org>
+Content-Type: multipart/report; report-type=feedback-report; boundary=b
+
+--b
+
+A complaint.
+--b
+Content-Type: message/feedback-report
+
+Feedback-Type: abuse
+User-Agent: example/1
+Version: 1
+Original-Rcpt-To: ann@example.net
+
+--b
+Content-Type: message/rfc822
+
+From: news@example.com
+To: ann@example.net
+List-Id: <LIST>
+Message-ID: <2@example.com>
+Subject: The news
+
+Hello.
+--b--
+"""

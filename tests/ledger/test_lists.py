@@ -274,3 +274,19 @@ def test_another_policy_is_tried_list_by_list(ledger: Ledger) -> None:
         (ANN, "news", False),
         ("bob@example.com", "strict", False),
     ]
+
+
+def test_a_list_id_that_is_given_a_name_later_is_that_list_in_the_past_too(url: str) -> None:
+    with opened(url, lists=Lists("list")) as ledger:
+        synced(ledger, [about("news.lists.example.com", 1, complaint(ANN), kind=Kind.COMPLAINT)])
+        assert on(ledger, None) == [(ANN, "news.lists.example.com")]
+        assert ledger.strange_lists() == ["news.lists.example.com"]
+        assert not ledger.is_list("news")
+        ledger.import_subscribers([(ANN, "news")], at=day(0))
+        assert ledger.is_list("news")
+    with opened(url, lists=Lists("list", list_ids={"news.lists.example.com": "news"})) as ledger:
+        verdict = complaint(ANN).verdict
+        for _ in ledger.reclassify(lambda *_: verdict, by="eve", at=day(1)):
+            pass
+        assert on(ledger, "news") == [(ANN, "news")]
+        assert ledger.strange_lists() == []
