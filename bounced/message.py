@@ -151,7 +151,7 @@ class Message:
     def text(self) -> str:
         """What a person would read: the text parts before the first enclosed message.
 
-        HTML counts only where there is no plain text.
+        HTML counts only where there is no plain text, or one that names nobody.
         """
         if _TEXT not in self.cache:
             self.cache[_TEXT] = self._text()
@@ -172,9 +172,14 @@ class Message:
             elif part.content_type.startswith("text/") or part.content_type == "":
                 plain.append(part)
         words = "\n".join(part.text() for part in plain)
-        if words.strip():
-            return strip_html(words) if _MARKUP.match(words) else words
-        return "\n".join(strip_html(part.text()) for part in markup)
+        if _MARKUP.match(words):
+            words = strip_html(words)
+        if words.strip() and (not markup or "@" in words):
+            return words
+        shown = "\n".join(strip_html(part.text()) for part in markup)
+        if not words.strip():
+            return shown
+        return f"{words}\n\n{shown}" if "@" in shown else words
 
 
 _TEXT: Final = " text"  # in a cache beside the headers, none of which is called so

@@ -428,3 +428,10 @@ def test_the_address_behind_a_display_name_is_found_or_none(
 @pytest.mark.parametrize("subject", ["فشل التسليم", "Déjà", "ขอโทษ", "Ошибка Р"])
 def test_the_last_letter_of_a_raw_header_is_kept(subject: str) -> None:
     assert read(f"Subject: {subject} \n\nx".encode()).header("subject") == subject
+
+
+def test_markup_is_read_too_where_the_plain_text_names_nobody() -> None:
+    page = "--b\n\nPlease view this in HTML.\n--b\nContent-Type: text/html\n\n<p>To: a@example.com</p>\n--b--\n"
+    raw = b"Content-Type: multipart/alternative; boundary=b\n\n" + page.encode()
+    assert "a@example.com" in read(raw).text()
+    assert "HTML" not in read(raw.replace(b"Please view this in HTML.", b"b@example.com")).text()

@@ -68,7 +68,7 @@ _A = ADDRESS.pattern
 _LEAD = r"^[ \t>|│┃║]{0,40}(?:(?:[*•·●–]|-{1,3}|\(?\d{1,3}[.)])[ \t]+)?"
 _LABEL = alternatives("recipient_label")
 _LINE_START = later(
-    rf"{_LEAD}(?P<label>{_LABEL}(?:\s{{0,5}}[:：=]\s{{0,5}}|\s{{1,5}})(?:rfc822\s?;\s?)?)?[\"'“«\[(]{{0,2}}(?:<|&lt;)?(?:mailto:|smtp:)?(?P<address>{_A})(?P<after>.*)$",
+    rf"{_LEAD}(?P<label>{_LABEL}(?:\s{{0,24}}[:：=]\s{{0,24}}|\s{{1,5}})(?:rfc822\s?;\s?)?)?[\"'“«\[(]{{0,2}}(?:<|&lt;)?(?:mailto:|smtp:)?(?P<address>{_A})(?P<after>.*)$",
     re.IGNORECASE,
 )
 # What may stand right behind an address that a line is about.
@@ -127,6 +127,7 @@ def recipients(notice: str, around: Surroundings) -> list[RecipientReport]:
     places = _places(lines, around)
     _gather(lines, places)
     _look_above(lines, places)
+    places = _without_the_reached(lines, places)
     found: dict[str, RecipientReport] = {}
     lonely = len({place.address.lower() for place in places}) == 1
     for place in places[:MAX_RECIPIENTS]:
@@ -166,6 +167,19 @@ def _codes_apart(lines: list[str]) -> list[str]:
         else line
         for line, below in zip(lines, [*lines[1:], ""], strict=True)
     ]
+
+
+def _without_the_reached(lines: list[str], places: list[_Place]) -> list[_Place]:
+    """The places without those whose own sentence says that they got it, if any are left."""
+    if len(places) < 2:
+        return places
+    own = ((place, lines[place.line] if place.line >= 0 else "") for place in places)
+    failed = [place for place, line in own if not (_reached(line) and not _FAILURE.search(line))]
+    return failed or places
+
+
+def _reached(line: str) -> bool:
+    return "@" in line and pattern("delivered").search(line) is not None
 
 
 def _says_more(later: Reply, earlier: Reply) -> bool:
@@ -277,14 +291,21 @@ def _line_starts(lines: list[str]) -> Iterator[_Place]:
         named = found is not None
         if found is None or found["label"] or _in_company(line[: found.start("address")]):
             continue
-        if _SENDER_LABEL.fullmatch(lines[number - 1] if number else ""):
-            continue  # a table, a cell a line
+        above = lines[number - 1] if number else ""
+        if _SENDER_LABEL.fullmatch(above) or _FROM_AT_THE_END.search(above[-40:]):
+            continue  # a table, a cell a line; or a sentence that goes on
         place = _place(found, number)
         speaking = bool(place.tail) and not line[:1].isspace()
         yield place
 
 
 _SENDER_LABEL = re.compile(rf"\W{{0,8}}{alternatives('sender_label')}\W{{0,8}}", re.IGNORECASE)
+# "the message that was sent by", and the sender stands on the next line
+_FROM_AT_THE_END = re.compile(
+    r"\b(?:from|sent by|sender|proveniente d[ae]|provenant de|procedente de|mittente|expéditeur"
+    r"|remitente|enviado por|envoyé par|afkomstig van|absender|gesendet von|отправитель)[ :]*$",
+    re.IGNORECASE,
+)
 _PROGRAM = re.compile(r"^\s*<?\"?\|?(/[^\"<>\s]{2,200})")
 
 

@@ -71,8 +71,9 @@ def _answers(message: Message, subject: str, text: str) -> bool:
         return True
     if _marked(message) or pattern("auto_reply_itself").search(subject):
         return True
-    if null_sender(message) and reply_subject(message) and not daemon_sender(message):
-        return True  # a person who answers has an address to answer to
+    unlisted = precedence in _PRECEDENCES and not message.header("list-id")
+    if (null_sender(message) or unlisted) and reply_subject(message) and not daemon_sender(message):
+        return True  # a person who answers has an address to answer to, and is in no bulk
     says = pattern("auto_reply").search(text) is not None and not pattern("parcels").search(subject)
     if _auto_subject().search(subject):
         # people answer to subjects of that kind, too

@@ -222,3 +222,15 @@ def test_an_answer_of_several_lines_is_read_to_its_last() -> None:
     )
     (report,) = notice.recipients(text, Surroundings())
     assert report.reply.text.endswith("Your server has a poor reputation here")
+
+
+def test_who_got_the_mail_is_not_among_those_who_failed() -> None:
+    text = "It was delivered to a@example.com.\n\nIt could not be delivered to b@example.com:\nno such user\n"
+    assert [r.address for r in notice.recipients(text, notice.Surroundings())] == ["b@example.com"]
+
+
+def test_a_sender_on_a_line_of_their_own_is_nobody_who_failed() -> None:
+    for announced in ("From", "Your message, sent by", "il messaggio proveniente da"):
+        text = f'{announced}\n"b@example.org" and addressed to\n<a@example.com>: no such user\n'
+        found = notice.recipients(text, notice.Surroundings())
+        assert [r.address for r in found] == ["a@example.com"], announced
