@@ -94,19 +94,21 @@ def decode_charset(data: bytes, charset: str | None) -> str:
     return data.decode(_guess(data[:20_000], declared), "replace")
 
 
-# No Western word has four letters in a row that are not ASCII
+# Pairs and triples that UTF-8 makes of letters, and what no Western word has: four letters in a
+# row that are not ASCII
+_TWICE = re.compile("[\xc2-\xc5\xd0\xd1][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\x80-\xff]{4}")
 _LATIN_RUN = re.compile("[\x80-\xff]{4}")
 
 
 def _encoded_once(text: str) -> str:
     """Undo that a server's answer was read as Latin-1 and then encoded, as programs do in haste."""
-    if _LATIN_RUN.search(text) is None:
+    if _TWICE.search(text) is None:
         return text
     return "\n".join(map(_line_encoded_once, text.split("\n")))
 
 
 def _line_encoded_once(line: str) -> str:
-    if _LATIN_RUN.search(line) is None:
+    if _TWICE.search(line) is None:
         return line
     try:
         data = line.encode("latin-1")
@@ -115,7 +117,7 @@ def _line_encoded_once(line: str) -> str:
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError:
-        return data.decode(_guess(data, _WESTERN), "replace")
+        return data.decode(_guess(data, _WESTERN), "replace") if _LATIN_RUN.search(line) else line
 
 
 def _as_meant(data: bytes, text: str, declared: str) -> str:
