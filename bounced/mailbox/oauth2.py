@@ -29,8 +29,9 @@ if TYPE_CHECKING:
     from bounced.mailbox.providers import Authority, Flow
     from bounced.mailbox.tokens import TokenStore
 
-# A token that has less than this to live is not worth beginning a session with (seconds).
-MARGIN: Final = 60.0
+# A token that has less than this to live is not worth beginning a session with (seconds); not less
+# than `session.RENEWAL`, or a session begun anew for its sake would get the same one.
+MARGIN: Final = 300.0
 _PATIENCE: Final = 30.0
 _ANSWER: Final = 65_536
 _LIFETIME: Final = 3600.0

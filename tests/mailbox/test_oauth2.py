@@ -20,6 +20,7 @@ from bounced.mailbox import (
 )
 from bounced.mailbox.imap import ImapMailbox
 from bounced.mailbox.oauth2 import OAuth2, token_source
+from bounced.mailbox.session import RENEWAL
 from bounced.mailbox.tokens import FileStore, KeyringStore
 from bounced.model import Destination
 from tests.servers.authority import DEVICE, Authority
@@ -223,6 +224,17 @@ def test_a_broken_token_file_is_as_good_as_none(authority: Authority, tmp_path: 
         store.path.write_bytes(content)
         authority.refresh_token = "refresh-canary-0"
         assert token_source(settings(authority), store).token().value
+
+
+@pytest.mark.parametrize(("lasts", "asked"), [(310, 1), (299, 2)])
+def test_a_session_that_is_begun_anew_for_its_tokens_sake_gets_another(
+    authority: Authority, tmp_path: Path, lasts: int, asked: int
+) -> None:
+    authority.lasts = lasts
+    source = token_source(settings(authority), FileStore(tmp_path, "news"))
+    assert source.token().value
+    assert (source.token().lasts > RENEWAL) is (asked == 1)
+    assert authority.asked("refresh_token") == asked
 
 
 def test_nobody_enters_a_code_for_a_login_that_cannot_be_kept(
