@@ -20,7 +20,14 @@ from functools import cache, lru_cache
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
-from bounced.text import MAX_TEXT, decode_charset, decode_transfer, decode_words, strip_html
+from bounced.text import (
+    MAX_TEXT,
+    decode_charset,
+    decode_transfer,
+    decode_words,
+    may_be_quoted_printable,
+    strip_html,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -636,7 +643,7 @@ def _plain_head(part: Part, head: bytes) -> bool:
         and b"\r" not in head
         and not head.startswith((b"From ", b"begin "))
         and b"\nbegin " not in head
-        and b"=\n" not in part.body[:MAX_TEXT]
+        and (b"=\n" not in part.body[:MAX_TEXT] or not may_be_quoted_printable(head))
     )
 
 

@@ -221,11 +221,16 @@ def _undeclared(data: bytes) -> bytes:
     """What was encoded without saying so: gateways lose the header that tells it."""
     if _ONLY_BASE64.fullmatch(data[:160_000].strip()):
         return _base64(data)
-    if b"=\n" in data and not _NO_QP.search(data):
+    if b"=\n" in data and may_be_quoted_printable(data):
         return binascii.a2b_qp(data)
     if b"begin " in data and (begins := _BEGIN_UU.search(data)):
         return data[: begins.start()] + (_uudecoded(data[begins.end() :]) or data[begins.start() :])
     return data
+
+
+def may_be_quoted_printable(data: bytes) -> bool:
+    """Whether every `=` in it is what quoted-printable makes of a character or a long line."""
+    return _NO_QP.search(data) is None
 
 
 def _uudecoded(data: bytes) -> bytes:

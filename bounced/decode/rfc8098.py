@@ -61,11 +61,12 @@ def _in_words(message: Message) -> Report | None:
 
 def _refused_in_words(message: Message) -> Report | None:
     """A mailbox's refusal that is a plain automatic reply, signed by the one who refuses."""
-    if not message.header("auto-submitted").lower().startswith("auto-"):
+    automatic = message.header("auto-submitted").lower().startswith("auto-")
+    if not automatic or daemon_sender(message):
         return None
     said = message.text()[:2_000]
     sender = first_address(message.header("from"))
-    if not sender or daemon_sender(message) or not _REFUSED_BY_FILTER.search(said[:1_000]):
+    if not sender or not _REFUSED_BY_FILTER.search(said[:1_000]):
         return None
     refusing = RecipientReport(sender, parse_reply(" ".join(said.split())))
     return Report(Kind.BOUNCE, (refusing,), "refusal-text")
