@@ -58,8 +58,7 @@ def failure(problem: BaseException) -> Failure:
         text = f"{where}{problem.strerror}. What was recorded is safe. {_SHORT}"
         return Failure((text,), Exit.TRY_AGAIN)
     if isinstance(problem, OSError) and problem.filename:
-        text = f"{problem.filename}: {problem.strerror}. What was recorded is safe. {_PUT_RIGHT}"
-        return Failure((text,), Exit.CONFIGURATION)
+        return Failure((f"{problem.filename}: {problem.strerror}.",), Exit.CONFIGURATION)
     what = f"{type(problem).__name__}: {problem}"
     return Failure(
         (f"A mistake in bounced itself, not in your mail or settings: {what}.", DEBUG_HINT),
@@ -73,7 +72,6 @@ _SHORT = (
     "When the machine has enough again (df -h shows the disks, ulimit -n how many files may be "
     "open), run the same command again; it goes on from there."
 )
-_PUT_RIGHT = "Put that right, then run the same command again."
 TYPED = ("bounced ", "pip ")
 DEBUG_HINT = "What was recorded is safe. For the traceback, type: bounced --debug (your command)"
 
