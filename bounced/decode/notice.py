@@ -68,7 +68,7 @@ _A = ADDRESS.pattern
 _LEAD = r"^[ \t>|│┃║]{0,40}(?:(?:[*•·●–]|-{1,3}|\(?\d{1,3}[.)])[ \t]+)?"
 _LABEL = alternatives("recipient_label")
 _LINE_START = later(
-    rf"{_LEAD}(?P<label>{_LABEL}(?:\s{{0,24}}[:：=]\s{{0,24}}|\s{{1,5}})(?:rfc822\s?;\s?)?)?[\"'“«\[(]{{0,2}}(?:<|&lt;)?(?:mailto:|smtp:)?(?P<address>{_A})(?P<after>.*)$",
+    rf"{_LEAD}(?P<label>{_LABEL}(?:\s{{0,24}}[:：=]\s{{0,24}}|\s{{1,20}})(?:rfc822\s?;\s?)?)?[\"'“«\[(]{{0,2}}(?:<|&lt;)?(?:mailto:|smtp:)?(?P<address>{_A})(?P<after>.*)$",
     re.IGNORECASE,
 )
 # What may stand right behind an address that a line is about.
