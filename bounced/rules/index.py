@@ -10,13 +10,13 @@ from collections import defaultdict
 from dataclasses import dataclass
 from functools import lru_cache, reduce
 from operator import or_
-from typing import TYPE_CHECKING, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Final
 
 from bounced.automaton import Automaton
 from bounced.rules.books import contraindications, speaks_elsewhere
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from bounced.model import EnhancedStatus
     from bounced.rules.books import Phrase, Rule, StatusMask
@@ -24,26 +24,27 @@ if TYPE_CHECKING:
     # reply code, enhanced status, and the command that was answered
     Codes = tuple[int | None, EnhancedStatus | None, str | None]
 
-Owner = TypeVar("Owner", bound="Hashable")
+# The lists of contraindications.toml, in the order of their bits.
+_LISTS: Final = ("says", "elsewhere", "aside")
 
 # How many different texts are remembered: what servers say is the same over and over.
 _REMEMBERED: Final = 4_096
 
 
-class PhraseIndex(Generic[Owner]):
+class PhraseIndex:
     """Phrases by their pieces; what is found is what the plain loop over the phrases finds.
 
-    `plain` does without the automaton, for comparison.
+    Whose a phrase is, is told by a bit. `plain` does without the automaton, for comparison.
     """
 
-    def __init__(self, phrases: Iterable[tuple[Owner, Phrase]], *, plain: bool = False) -> None:
+    def __init__(self, phrases: Iterable[tuple[int, Phrase]], *, plain: bool = False) -> None:
         numbers: dict[str, int] = {}
-        whole: defaultdict[int, list[Owner]] = defaultdict(list)
-        begun: defaultdict[int, list[tuple[Owner, Phrase, frozenset[int]]]] = defaultdict(list)
+        whole: defaultdict[int, int] = defaultdict(int)
+        begun: defaultdict[int, list[tuple[int, Phrase, frozenset[int]]]] = defaultdict(list)
         for owner, phrase in phrases:
             pieces = [numbers.setdefault(piece, len(numbers)) for piece in phrase.pieces]
             if len(pieces) == 1:
-                whole[pieces[0]].append(owner)
+                whole[pieces[0]] |= owner
             else:
                 # by its last piece: what phrases begin with (`user`, `message`) stands everywhere
                 begun[pieces[-1]].append((owner, phrase, frozenset(pieces)))
@@ -51,16 +52,16 @@ class PhraseIndex(Generic[Owner]):
         self._begun: Final = dict(begun)
         self._automaton: Final = Automaton(numbers, plain=plain)
 
-    def standing(self, words: str) -> set[Owner]:
-        """Whose phrase, at least one of them, stands in the (masked, spelt) words."""
-        found: set[Owner] = set()
+    def standing(self, words: str) -> int:
+        """Whose phrase, at least one of them, stands in the (masked, spelt) words: their bits."""
+        found = 0
         pieces = {hit[0] for hit in self._automaton.find(words)}
         for number in pieces & self._whole.keys():
-            found.update(self._whole[number])
+            found |= self._whole[number]
         for number in pieces & self._begun.keys():
             for owner, phrase, needed in self._begun[number]:
-                if needed <= pieces and owner not in found and phrase.in_words(words):
-                    found.add(owner)
+                if needed <= pieces and not found & owner and phrase.in_words(words):
+                    found |= owner
         return found
 
 
@@ -84,15 +85,14 @@ class RuleIndex:
     def __init__(self, rules: tuple[Rule, ...], *, plain: bool = False) -> None:
         self.rules: Final = rules
         self._silent: Final = self._bits(lambda rule: not rule.says)
-        says = ((("says", 1 << at), said) for at, rule in enumerate(rules) for said in rule.says)
-        unless = (
-            (("unless", 1 << at), said) for at, rule in enumerate(rules) for said in rule.unless
+        # bits for what rules say, then for their exceptions, then for the lists of the other book
+        many = len(rules)
+        says = ((1 << at, said) for at, rule in enumerate(rules) for said in rule.says)
+        unless = ((1 << many + at, said) for at, rule in enumerate(rules) for said in rule.unless)
+        book = (
+            (1 << 2 * many + at, s) for at, key in enumerate(_LISTS) for s in contraindications(key)
         )
-        marks = ("contraindicated", "says"), ("elsewhere", "elsewhere"), ("aside", "aside")
-        book = (((mark, 0), said) for mark, key in marks for said in contraindications(key))
-        self._phrases: PhraseIndex[tuple[str, int]] = PhraseIndex(
-            (*says, *unless, *book), plain=plain
-        )
+        self._phrases: Final = PhraseIndex((*says, *unless, *book), plain=plain)
         self._anywhere: Final = self._bits(lambda rule: not rule.provider)
         self._domains: Final[dict[str, int]] = {}
         for at, rule in enumerate(rules):
@@ -127,12 +127,14 @@ class RuleIndex:
     def _heard(self, words: str) -> Heard:
         """What stands in the (masked, spelt) words, by one pass over them."""
         found = self._phrases.standing(words)
-        aside = ("aside", 0) in found
+        many = len(self.rules)
+        every = (1 << many) - 1
+        contraindicated, elsewhere, aside = (bool(found >> 2 * many + at & 1) for at in range(3))
         return Heard(
-            sum(bit for mark, bit in found if mark == "says"),
-            sum(bit for mark, bit in found if mark == "unless"),
-            ("contraindicated", 0) in found,
-            ("elsewhere", 0) in found and (not aside or speaks_elsewhere(words)),
+            found & every,
+            found >> many & every,
+            contraindicated,
+            elsewhere and (not aside or speaks_elsewhere(words)),
         )
 
     def _fit_code(self, code: int | None) -> int:
