@@ -91,7 +91,7 @@ def is_report(message: Message, notice: str) -> bool:
     if by_person(message) or says_itself_automatic(message) or by_list(message):
         return False
     points = weigh(message)
-    if points < 1:
+    if points < 1 or _a_postmaster_writes(message, notice):
         return False  # whatever it says: a person's mail, which most mail is
     reply = smtp_words(notice)
     if _nothing_came_back(message, notice, reply=reply) or (
@@ -130,6 +130,12 @@ def _address_line(head: str) -> bool:
 
 
 _CODE_ANYWHERE: Final = re.compile(r"(?<![\d.])[45][0-57]\d(?![\d.])|(?<![\d.])[45]\.\d\.\d")
+
+
+def _a_postmaster_writes(message: Message, notice: str) -> bool:
+    """Whether it takes its own bounces and says of no mail that it was not delivered."""
+    report = message.content_type == "multipart/report"
+    return takes_bounces(message) and not report and not failure_words(notice)
 
 
 def _speaks_of_other_things(message: Message, notice: str) -> bool:

@@ -639,7 +639,14 @@ def _with_continuation(lines: list[str], number: int) -> str:
 
 
 def _trimmed(text: str) -> str:
-    return _behind(_SAID, _behind(_REASON_FIRST, text)).strip()[:2_000]
+    said = _behind(_SAID, _behind(_REASON_FIRST, text)).strip()[:2_000]
+    return _MAIL_NAMED.sub("", said) if "essage-" in said else said
+
+
+# which mail it was, told behind the answer
+_MAIL_NAMED = re.compile(
+    r"(?<=[\]).;,])[ ]message-id:?[ ]?<[^<>\s]{1,320}>(?:[ ]from[ ]\S{1,320})?$", re.IGNORECASE
+)
 
 
 _REASON_FIRST = re.compile(r"\(?reason:\s{0,200}+", re.IGNORECASE)

@@ -145,3 +145,11 @@ def test_a_failed_delivery_is_heard_in_a_subject_and_in_a_notice(saying: str) ->
 )
 def test_what_else_fails_is_no_delivery(saying: str) -> None:
     assert pattern("undelivered").search(saying) is None
+
+
+def test_a_postmaster_who_writes_about_dead_addresses_is_a_person() -> None:
+    text = "Hello,\n\nyou write to many who are not here (550 5.1.1, for one a@example.com).\n"
+    sender, subject = "postmaster@example.com", "Your mails to unknown users"
+    assert parse(mail(sender, subject, text, returns=sender)).report.kind is Kind.OTHER
+    notice = "Your message to a@example.com could not be delivered: 550 5.1.1 user unknown\n"
+    assert parse(mail(sender, subject, notice, returns=sender)).report.kind is Kind.BOUNCE
