@@ -12,6 +12,7 @@ from sqlalchemy import delete, func, select, tuple_, update
 from bounced.ledger import (
     bulk,
     clearance,
+    counting,
     decisions,
     expiry,
     facts,
@@ -319,7 +320,7 @@ class Ledger:
         for history in histories.values():
             history.releases.append(Release(occasion.at, occasion.actor, note))
         standings.write(connection, self._judge, occasion, histories)
-        standings.count_again(connection, self._judge, histories, occasion.at)
+        counting.count_again(connection, self._judge, histories, occasion.at)
         left = standings.suppressing_rows(connection, suppressed, occasion.at)
         freed = suppressed - {row["address"] for row in left}
         return occasion, Released(len(freed), len(histories) - len(suppressed))
@@ -564,7 +565,7 @@ class Ledger:
     def too_many(self, newly: int) -> bool:
         """Whether the brake would stop a sync that newly suppresses so many."""
         with self._database.reading() as connection:
-            known = standings.subscribers(connection) or standings.on_record(connection, ())
+            known = counting.subscribers(connection) or counting.on_record(connection, ())
         return brake_holds(newly, known, self._visits.brake)
 
     # What people and other programs ask.

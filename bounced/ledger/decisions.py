@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Select, bindparam, delete, func, select, update
 
-from bounced.ledger import places, rulings, standings
+from bounced.ledger import counting, places, rulings, standings
 from bounced.ledger.engine import chunks
 from bounced.ledger.errors import LedgerError
 from bounced.ledger.places import Place
@@ -119,7 +119,7 @@ def undo(  # noqa: PLR0913 - whose word, about what, and which way
     for some in chunks(_addresses(connection, row)):
         histories = standings.load(connection, some)
         more = standings.write(connection, judge, occasion, histories)
-        standings.count_again(connection, judge, histories, occasion.at)
+        counting.count_again(connection, judge, histories, occasion.at)
         began, ended = began + more[0], ended + more[1]
     return Undone(row.what, row.subject, began, ended)
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import select, update
 
 from bounced import receivers
-from bounced.ledger import bulk, decisions, places, standings
+from bounced.ledger import bulk, counting, decisions, places, standings
 from bounced.ledger.engine import chunks
 from bounced.ledger.errors import LedgerError
 from bounced.ledger.places import Place
@@ -181,6 +181,6 @@ def settle(
     for some in chunks(everyone):
         histories = standings.load(connection, some)
         more = standings.write(connection, judge, occasion, histories)
-        standings.count_again(connection, judge, histories, occasion.at)
+        counting.count_again(connection, judge, histories, occasion.at)
         began, ended = began + more[0], ended + more[1]
     return began, ended

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import func, select
 
 from bounced.ledger import facts, rulings
+from bounced.ledger.counting import if_accepted
 from bounced.ledger.engine import chunks
 from bounced.ledger.rows import (
     AddressHistory,
@@ -26,7 +27,7 @@ from bounced.ledger.rows import (
     TransitionRow,
     UndeterminedRow,
 )
-from bounced.ledger.standings import LEFT_OUT, if_accepted, load
+from bounced.ledger.standings import LEFT_OUT, load
 from bounced.ledger.tables import (
     address,
     decision,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import bindparam, func, literal, select, update
 
 from bounced.domains import SIGNS
-from bounced.ledger import bulk, decisions, facts, rulings, standings
+from bounced.ledger import bulk, counting, decisions, facts, rulings, standings
 from bounced.ledger.engine import CHUNK, chunks
 from bounced.ledger.rows import Replay, StandingChange
 from bounced.ledger.tables import address, event, judgement, message, replaced_judgement
@@ -162,7 +162,7 @@ def reclassify(  # noqa: PLR0913, PLR0917 - what is judged, by what, and on whos
             ruled = standings.changed_rulings(connection, judge, histories)
             changes = tuple(_with_rulings(connection, judge, histories, kept, ruled, occasion.at))
             standings.write(connection, judge, occasion, histories, ruled=ruled)
-            standings.count_again(connection, judge, histories, occasion.at)
+            counting.count_again(connection, judge, histories, occasion.at)
         if some:
             yield Replay(len(some), changes, *told)
         last = some[-1] if some else None

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from sqlalchemy import bindparam, delete, func, select, update
 
 from bounced.alarms import AT_ONCE
-from bounced.ledger import bulk, facts, incidents, outbox, refusals, standings
+from bounced.ledger import bulk, counting, facts, incidents, outbox, refusals, standings
 from bounced.ledger.engine import chunks
 from bounced.ledger.errors import lease_lost
 from bounced.ledger.tables import (
@@ -404,14 +404,14 @@ class Visits:
         run_id = visit.run_id
         newly, began, ended = 0, 0, 0
         loaded = [standings.load(connection, some) for some in chunks(touched)] or [{}]
-        with_this = [standings.conclude_with(self.judge, them, run_id, at) for them in loaded]
+        with_this = [counting.conclude_with(self.judge, them, run_id, at) for them in loaded]
         for them, found in zip(loaded, with_this, strict=True):
-            newly = standings.note_newly_suppressed(connection, self.judge, them, run_id, at, found)
+            newly = counting.note_newly_suppressed(connection, self.judge, them, run_id, at, found)
         ruled: list[dict[str, Turn] | None] = [
-            standings.note_ruled(connection, self.judge, them, run_id, at) for them in loaded
+            counting.note_ruled(connection, self.judge, them, run_id, at) for them in loaded
         ]
         if any(ruled):
-            newly = standings.waiting_of(connection, run_id)
+            newly = counting.waiting_of(connection, run_id)
         state = connection.execute(select(run.c.state).where(run.c.id == run_id)).scalar_one()
         if state == "open" and self._too_many(connection, visit, newly, loaded):
             # The whole run waits, its earlier transactions too: nothing it said counts for now.
@@ -438,9 +438,9 @@ class Visits:
         if newly <= self.brake.floor:
             return False
         if self._subscribers[0] != visit.run_id:
-            self._subscribers = (visit.run_id, standings.subscribers(connection))
+            self._subscribers = (visit.run_id, counting.subscribers(connection))
         arriving = (history for histories in loaded for history in histories.values())
-        known = self._subscribers[1] or standings.on_record(connection, arriving)
+        known = self._subscribers[1] or counting.on_record(connection, arriving)
         return brake_holds(newly, known, self.brake)
 
 

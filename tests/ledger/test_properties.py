@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bounced.ledger import LedgerError, Selection, standings
+from bounced.ledger import LedgerError, Selection, counting, standings
 from bounced.model import Fault, Kind, Outcome, Reason, Reply, Report, Returned, Verdict
 from bounced.policy import Brake, Incidents, Lists, Policy
 from tests.servers.database import rows
@@ -125,7 +125,7 @@ def counted_again(ledger: Ledger) -> None:
     """What held runs would suppress, after what other runs brought meanwhile, is as of now."""
     with ledger._database.writing() as connection:
         everyone = standings.load(connection, [*PEOPLE, SILENT])
-        standings.count_again(connection, ledger._judge, everyone, day(30))
+        counting.count_again(connection, ledger._judge, everyone, day(30))
 
 
 def everything(path: Path) -> dict[str, list[tuple[object, ...]]]:
