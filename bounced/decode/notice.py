@@ -73,7 +73,7 @@ _LINE_START = later(
 )
 # What may stand right behind an address that a line is about.
 _AFTER = re.compile(
-    r"^[>\"'”»\])\s]*(?:&gt;)?(?:$|[>:：;,.(\[\-–—<=]|\.\.\.|\s[-(=|│┃║—–…:：]|\s(?:on|at|because|said|failed|was|is|has|reason|rejected|unknown|\d{3}|via|host|could|does|不|은|는|の|は|ist|n'|no)\b|\s{2,}\S)",
+    r"^[>\"'”»\])\s]*(?:&gt;)?(?:$|[>:：;,、，；.(\[\-–—<=]|\.\.\.|\s[-(=|│┃║—–…:：]|\s(?:on|at|because|said|failed|was|is|has|reason|rejected|unknown|\d{3}|via|host|could|does|不|은|는|の|は|ist|n'|no)\b|\s{2,}\S|\s(?:and|und|et|y|e|en|och|og|и)\s\S{1,70}@)",
     re.IGNORECASE,
 )
 # An address that quotes or brackets set off, whatever a language says next.
@@ -201,6 +201,8 @@ def _places(lines: list[str], around: Surroundings) -> list[_Place]:
             places = [p for p in places if p.address.lower() in around.mailed] or places
         if way is _anywhere and len({p.address.lower() for p in places}) > 1:
             places = [p for p in places if p.address.lower() in around.mailed]
+        if way in (_line_starts, _labelled, _inline):
+            places = _with_fellows(places, lines, around)
         likely = [p for p in places if p.address.lower() not in around.unlikely]
         if likely or (places and way in (_line_starts, _labelled)):
             return likely or places
@@ -211,6 +213,41 @@ def _places(lines: list[str], around: Surroundings) -> list[_Place]:
     if len(titled) == 1:
         return [_Place(next(iter(titled)), -1)]
     return _bare_names(lines, around)
+
+
+# The next of several addresses: `Unknown recipients: a@example.com; b@example.com`
+_FELLOW = later(
+    rf"[>\"'”»\])]{{0,3}}\s{{0,3}}(?:[,;、，；]|\s(?:and|und|et|y|e|en|och|og|и)\s)\s{{0,3}}"
+    rf"[<\"'“«(\[]{{0,2}}(?P<address>{_A})",
+    re.IGNORECASE,
+)
+# `Sent to: a@example.com, b@example.com` tells whom the letter was for, not who failed.
+_OUR_LINE = re.compile(
+    r"[\s>]{0,8}(?:to|cc|sent to|mail to|message to|addressed to)\b", re.IGNORECASE
+)
+
+
+_WORD = re.compile(r"[^\W\d_]{2}")
+
+
+def _with_fellows(places: list[_Place], lines: list[str], around: Surroundings) -> list[_Place]:
+    """Those who stand in one list with somebody who failed, too."""
+    several = []
+    for place in places:
+        line = lines[place.line]
+        end = line.find(place.address) + len(place.address)
+        company = [place]
+        while not _OUR_LINE.match(line) and (found := _FELLOW.match(line, end)):
+            end = found.end("address")
+            if _uncut(line, *found.span("address")) and _may_fail(found["address"], around):
+                company.append(_Place(found["address"], place.line))
+        if len(company) > 1:
+            said = _behind(_CLOSING, line[end:])
+            told = line.partition(place.address)[0]
+            for one in company:
+                one.tail = said or (line if _WORD.search(told) else "")
+        several += company
+    return several
 
 
 def _without_advised(places: list[_Place], lines: list[str], around: Surroundings) -> list[_Place]:
