@@ -164,13 +164,13 @@ def _structured(view: _View) -> Report | None:
         return Report(Kind.CHALLENGE, format="rfc3464/challenge")
     if any(r.action is Action.DELAYED for r in recipients) and _expired(view.said):
         recipients = [replace(r, action=Action.FAILED) for r in recipients]
-    name = formats.recognise(message, view.said)
-    if name and name.first_answer_for_all:
+    form = formats.recognise(message, view.said)
+    if form and form.first_answer_for_all:
         recipients = _only_the_named(recipients)
     return Report(
         kind_of(recipients),
         tuple(recipients),
-        f"rfc3464/{name.name}" if name else "rfc3464",
+        f"rfc3464/{form.name}" if form else "rfc3464",
         reporting_mta=rfc3464.reporting_mta(status),
     )
 
