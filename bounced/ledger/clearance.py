@@ -15,6 +15,7 @@ from bounced.ledger.engine import chunks
 from bounced.ledger.rows import Clearance
 from bounced.ledger.tables import address, list_standing, newly_suppressed, run
 from bounced.model import Reason, Status
+from bounced.smtp import folded
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -36,9 +37,11 @@ def unclear(
     found: dict[str, Clearance] = {}
     with database.reading() as connection:
         waits = _anyone_waits(connection)
+        unheard = _held_unheard(connection) if waits else {}
         dead = rulings.all_in_force(connection)
         for some in chunks(sorted(set(matched)), PORTION):
             if waits:
+                found.update((key, unheard[key]) for key in some if key in unheard)
                 found.update(_held(connection, database, some))
             for key, told in _standing(connection, database, judge, some, at):
                 if key not in found or told.suppressed:  # of several spellings the worst counts
@@ -146,13 +149,27 @@ def _held(
     columns = address.c.folded, address.c.address, run.c.id, run.c.started_at
     query = select(*columns).select_from(tables).where(run.c.state == "held")
     return {
-        key: Clearance(
-            whose,
-            suppressed=False,
-            reason="held",
-            since=since,
-            until=None,
-            because=f"Run {number} would suppress it and waits for a decision: bounced hold list.",
-        )
+        key: _held_by(whose, number, since)
         for key, whose, number, since in connection.execute(query, parameters)
     }
+
+
+def _held_unheard(connection: Connection) -> dict[str, Clearance]:
+    """Those who wait for the sake of their domain, and of whom nothing else is on record."""
+    tables = newly_suppressed.join(run, run.c.id == newly_suppressed.c.run_id)
+    tables = tables.outerjoin(address, address.c.address == newly_suppressed.c.address)
+    query = select(newly_suppressed.c.address, run.c.id, run.c.started_at).select_from(tables)
+    query = query.where(run.c.state == "held", address.c.address.is_(None))
+    found = connection.execute(query)
+    return {folded(whose): _held_by(whose, number, since) for whose, number, since in found}
+
+
+def _held_by(whose: str, number: int, since: datetime) -> Clearance:
+    return Clearance(
+        whose,
+        suppressed=False,
+        reason="held",
+        since=since,
+        until=None,
+        because=f"Run {number} would suppress it and waits for a decision: bounced hold list.",
+    )

@@ -346,6 +346,10 @@ def test_a_held_run_counts_whole_domains_however_often_it_is_counted_again(url: 
         ledger.undo(ledger.decisions()[0].id, by="eve", at=day(2))
         assert len(list(ledger.waiting())) == 7
         assert {one.reason for one in ledger.waiting()} == {"null_mx"}
+        waiting = ledger.unclear([ANN, *names, "z@closed.example"], at=day(2))
+        assert {whose: one.reason for whose, one in waiting.items()} == dict.fromkeys(
+            (ANN, *names), "held"
+        )
         why = {one.address: one.because for one in ledger.waiting()}
         assert why[names[0]].startswith("The domain declares that it takes no mail")
         assert ledger.decide(run.run_id, accept=True, by="eve", at=day(3)) == 7
