@@ -112,9 +112,10 @@ def _agree(message: Message, notice: str, points: int, *, reply: bool) -> bool:
         answers = bool(message.header("in-reply-to"))
         enough = 3 if daemon_sender(message) and named and not answers else 4
         return points >= enough and (words or reply or report_subject(message))
-    # nobody says that a machine wrote it: subject, words, code and an address line must agree
+    # nobody says that a machine wrote it: subject, words, code and an address line must agree, and
+    # nothing in it may ask or greet anybody, be it below a notice that was pasted
     coded = _CODE_ANYWHERE.search(notice[:4_000]) is not None
-    return points >= 3 and words and coded and named and not _asks_about_it(head)
+    return points >= 3 and words and coded and named and pattern("asks").search(head) is None
 
 
 _ADDRESS_LINE: Final = later(
