@@ -268,11 +268,13 @@ def _well_formed(root: Part, boundary: str, oddities: list[str]) -> list[Part] |
     if not boundary:
         return None
     leaves = _leaves(root, boundary, oddities)
+    if oddities:
+        return None
     blank = b"--%s\n\n" % boundary.encode("latin-1", "replace")
     for part in leaves:
         if _odd(part) or not (part.headers or blank + part.body[:100] in root.body):
             return None
-    return None if oddities else leaves
+    return leaves
 
 
 def _odd(part: Part) -> bool:
@@ -532,8 +534,10 @@ def _pieces(body: bytes, boundary: str) -> list[bytes] | None:
     if mark not in body:
         return None
     quick = _plain_pieces(body, mark)
-    if quick is not None:
-        return quick
+    return quick if quick is not None else _pieces_by_line(body, mark)
+
+
+def _pieces_by_line(body: bytes, mark: bytes) -> list[bytes] | None:
     lines = list(islice(_boundary_lines(body, mark), MAX_PARTS + 2))
     if not lines:
         return None
@@ -643,7 +647,7 @@ def _plain_head(part: Part, head: bytes) -> bool:
         and b"\r" not in head
         and not head.startswith((b"From ", b"begin "))
         and b"\nbegin " not in head
-        and (b"=\n" not in part.body[:MAX_TEXT] or not may_be_quoted_printable(head))
+        and (b"=\n" not in part.body[:MAX_TEXT] or not may_be_quoted_printable(head + b"\n"))
     )
 
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from bounced import message
 from bounced.message import MAX_PARTS, Part, content_type_of, dedup_key, mailbox_of, read
+from bounced.text import decode_charset
 
 EML = Path(__file__).parent.parent / "fixtures" / "eml"
 
@@ -435,3 +436,39 @@ def test_markup_is_read_too_where_the_plain_text_names_nobody() -> None:
     raw = b"Content-Type: multipart/alternative; boundary=b\n\n" + page.encode()
     assert "a@example.com" in read(raw).text()
     assert "HTML" not in read(raw.replace(b"Please view this in HTML.", b"b@example.com")).text()
+
+
+PIECES = [
+    b"--b", b"--b--", b"--bc", b"-", b"\n", b"\n\n", b" ", b"a word: ", b"x=41", b"=", b"=\n", b"begin 644 f\n",
+    b"550 5.1.1 <a@example.com>", b"\r", b"\0", b"\x1b$B", b"\xe9", b"Subject: x", b"QUJD" * 12, b"From me",
+]  # fmt: skip
+BODIES = st.lists(st.sampled_from(PIECES), max_size=14).map(b"".join)
+
+
+@given(BODIES)
+def test_one_split_divides_a_body_as_its_boundary_lines_do(body: bytes) -> None:
+    quick = message._plain_pieces(body, b"--b")
+    assert quick is None or quick == message._pieces_by_line(body, b"--b")
+
+
+@given(
+    BODIES,
+    st.sampled_from([None, "us-ascii", "UTF-8", "utf-16", "iso-2022-jp", "utf-7"]),
+    st.sampled_from(["", "7bit", "8BIT", "base64", "quoted-printable"]),
+)
+def test_a_body_of_plain_ascii_reads_as_any_other(
+    body: bytes, charset: str | None, encoding: str
+) -> None:
+    headers = (("content-transfer-encoding", encoding),) if encoding else ()
+    decoded = decode_charset(Part(headers, body, "text/plain").data(), charset)
+    plain = decoded.replace("\r\n", "\n").replace("\r", "\n").replace("\0", "\ufffd")
+    assert Part(headers, body, "text/plain", charset).text() == plain
+
+
+@given(BODIES, st.sampled_from(["", "7bit", "base64", "quoted-printable"]))
+def test_an_enclosed_message_has_the_headers_that_it_has_when_decoded(
+    body: bytes, encoding: str
+) -> None:
+    headers = (("content-transfer-encoding", encoding),) if encoding else ()
+    part = Part(headers, body, "message/rfc822")
+    assert message.enclosed_headers(part) == message._first_block(part.data())
