@@ -162,7 +162,7 @@ def _nothing_came_back(message: Message, notice: str, *, reply: bool) -> bool:
         return False
     told = message.header("subject") + "\n" + notice[:2_000]
     went_on = pattern("went_on").search(told) is not None
-    return went_on or (not reply and pattern("own_mailbox").search(told) is not None)
+    return went_on or (not reply and pattern("own_mailbox").search(told[:400]) is not None)
 
 
 def _asks_about_it(head: str) -> bool:
@@ -206,7 +206,7 @@ def by_person(message: Message) -> bool:
     return (
         takes_bounces(message)
         and not (automatic or message.content_type == "multipart/report")
-        and pattern("daemon").search(sender) is None
+        and pattern("daemon").search(sender[: sender.rfind("@") + 1]) is None
         and pattern("daemon").fullmatch(name) is None
     )
 

@@ -153,3 +153,9 @@ def test_a_postmaster_who_writes_about_dead_addresses_is_a_person() -> None:
     assert parse(mail(sender, subject, text, returns=sender)).report.kind is Kind.OTHER
     notice = "Your message to a@example.com could not be delivered: 550 5.1.1 user unknown\n"
     assert parse(mail(sender, subject, notice, returns=sender)).report.kind is Kind.BOUNCE
+
+
+def test_a_mailbox_that_is_wholly_full_bounced() -> None:
+    text = "<a@example.com>: 552 5.2.2 the user has used 100% of the quota\n"
+    got = parse(mail("MAILER-DAEMON@example.com", "Undelivered Mail", text, returns=""))
+    assert [b.recipient.address for b in got.bounces] == ["a@example.com"]
