@@ -6,6 +6,7 @@ Lists that may be long are streamed: a million rows cost no more memory than a t
 from __future__ import annotations
 
 import json
+import socket
 from collections import defaultdict
 from heapq import merge
 from itertools import groupby
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, select
 
-from bounced.ledger import facts, rulings
+from bounced.ledger import facts, rulings, visits
 from bounced.ledger.counting import if_accepted
 from bounced.ledger.engine import chunks
 from bounced.ledger.rows import (
@@ -370,6 +371,7 @@ def held(
 
 def mailboxes(connection: Connection, clock: datetime) -> list[MailboxRow]:
     """How every mailbox is doing, by name; all counts are counted now."""
+    here = f"{socket.gethostname()}:0"  # somebody who holds no lease
     query = select(message.c.mailbox_id, message.c.state, message.c.destination, func.count())
     query = query.group_by(message.c.mailbox_id, message.c.state, message.c.destination)
     states: dict[int, dict[str, int]] = defaultdict(lambda: defaultdict(int))
@@ -385,7 +387,7 @@ def mailboxes(connection: Connection, clock: datetime) -> list[MailboxRow]:
             checkpoint=row.last_uid,
             last_sync_at=row.last_sync_at,
             last_error=row.last_error,
-            busy=row.lease_until is not None and row.lease_until > clock,
+            busy=not visits.is_free(row.lease_owner, row.lease_until, here, clock),
             last_success_at=row.last_success_at,
             failing_since=row.failing_since,
             states=dict(states[row.id]),

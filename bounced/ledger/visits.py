@@ -101,7 +101,7 @@ class Visits:
             connection.execute(mailbox.insert(), {"name": name})
             row = connection.execute(query).mappings().one()
         clock = self.database.clock(connection)
-        if not _free(row, owner, clock):
+        if not is_free(row["lease_owner"], row["lease_until"], owner, clock):
             return None
         fence = row["fence"] + 1
         connection.execute(
@@ -470,10 +470,9 @@ def forget_newly_suppressed(connection: Connection, run_id: int) -> None:
     connection.execute(delete(newly_suppressed).where(newly_suppressed.c.run_id == run_id))
 
 
-def _free(row: RowMapping, owner: str, clock: datetime) -> bool:
+def is_free(holder: str | None, until: datetime | None, owner: str, clock: datetime) -> bool:
     """Whether the lease may be taken: free, run out, our own, or of a dead process on this host."""
-    holder = row["lease_owner"]
-    if holder is None or row["lease_until"] <= clock or holder == owner:
+    if holder is None or until is None or until <= clock or holder == owner:
         return True
     return is_dead(holder, owner)
 
