@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from concurrent.futures import Future
     from pathlib import Path
-    from types import TracebackType
     from typing import Self
 
     from bounced.fetching import Promise
@@ -52,12 +51,7 @@ class Readers:
         self._pool.submit(_read, (), datetime.now(UTC), self._books).result()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        problem: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._pool.shutdown(cancel_futures=True)
 
     def begin(self, letters: Sequence[Letter], at: datetime) -> list[Promise]:
