@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import multiprocessing
 import resource
+import signal
 from typing import TYPE_CHECKING, Final
 
 from bounced.reading import quarantined, read_letter
@@ -64,11 +65,14 @@ def read_in_child(letter: Letter, at: datetime, books: tuple[Path, ...] = ()) ->
     global _child  # noqa: PLW0603 - kept for the next letter, until `dismiss`
     if _child is not None and not _child.lives():
         dismiss()  # between two letters, so of neither
-    _child = _child or _Child()
-    reading = _child.read(letter, at, books)
-    if reading is not None:
-        return reading
-    code, _child = _child.end(), None
+    for _ in range(2):
+        _child = _child or _Child()
+        reading = _child.read(letter, at, books)
+        if reading is not None:
+            return reading
+        code, _child = _child.end(), None
+        if code != -signal.SIGTERM:  # else all of us were asked to stop: no letter's fault
+            break
     return quarantined(letter, at, f"poison: the reader died of it (exit {code})")
 
 
@@ -81,6 +85,7 @@ def dismiss() -> None:
 
 
 def _serve(theirs: Connection) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # our parent hears it, too
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     while True:
         try:

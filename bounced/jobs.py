@@ -159,9 +159,10 @@ def executor(count: int) -> ProcessPoolExecutor:
 
 
 def _live_and_die_with_parent() -> None:
-    """Signals are the parent's to hear; and whatever ends it ends its workers."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
+    """An interrupt is the parent's to hear; and whatever ends it ends its workers."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # what their parent was told to do about it is not for them: a broken pool is ended by this one
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     parent = multiprocessing.parent_process()
 
     def outlive_nobody() -> None:

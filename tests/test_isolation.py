@@ -48,6 +48,15 @@ def die_of_the_second(theirs: Connection) -> None:
         theirs.send(replace(read_letter(letter, at, books), dedup_key=str(os.getpid())))
 
 
+def be_stopped_once(theirs: Connection) -> None:
+    letter, at, books = theirs.recv()
+    mark = books[0]
+    if not mark.exists():
+        mark.touch()
+        os.kill(os.getpid(), signal.SIGTERM)
+    theirs.send(read_letter(letter, at))
+
+
 @pytest.fixture(autouse=True)
 def nobody_stays() -> Iterator[None]:
     isolation.dismiss()
@@ -73,6 +82,15 @@ def test_a_letter_that_kills_its_reader_is_quarantined(
     assert problem.startswith("poison: the reader died of it (exit ")
     assert "None" not in problem
     assert reading.uid == LETTER.uid
+
+
+def test_a_child_that_was_asked_to_stop_condemns_no_letter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(isolation, "_serve", be_stopped_once)
+    mark = tmp_path / "stopped"
+    assert read_in_child(LETTER, AT, (mark,)) == read_letter(LETTER, AT)
+    assert mark.exists()
 
 
 def test_the_child_has_limits_of_its_own() -> None:

@@ -54,6 +54,16 @@ def test_results_come_in_the_order_of_the_list(count: int, length: int) -> None:
         assert list(several.results(range(length))) == squares(range(length))
 
 
+def test_a_broken_pool_ends_whatever_its_parent_does_about_signals() -> None:
+    before = signal.signal(signal.SIGTERM, lambda *_: None)
+    try:
+        with Jobs(3, squares_unless_deadly, lost) as several:
+            told = list(several.results(range(1, 700)))
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert told[298:301] == [299 * 299, -300, 301 * 301]
+
+
 def test_one_job_forks_nothing_and_several_work_elsewhere() -> None:
     with Jobs(1, where, lost) as one:
         assert set(one.results(range(3))) == {os.getpid()}
