@@ -121,6 +121,8 @@ class _Batch:
             going = True
             while going and not self._closed:
                 going = self._hand_over(self._handful()) and self.problem is None
+        except BaseException as problem:  # noqa: BLE001 - raised where the letters are wanted
+            self.problem = problem
         finally:
             with self._changed:
                 self._done = True

@@ -15,7 +15,7 @@ from bounced.model import Letter
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from bounced.fetching import Begun
+    from bounced.fetching import Begun, Promise
 
 
 class Slow:
@@ -131,3 +131,14 @@ def test_closing_does_not_wait_for_the_rest_of_a_handful() -> None:
     until(lambda: len(mailbox.handed) >= 2)
     ahead.close()
     assert len(mailbox.handed) < 1000
+
+
+def test_what_keeps_letters_from_being_begun_is_raised_where_they_are_wanted() -> None:
+    def closed(_: Sequence[Letter]) -> Sequence[Promise]:
+        raise RuntimeError("cannot schedule new futures after shutdown")
+
+    ahead = Ahead(Slow())
+    letters = ahead.ask([1, 2, 3], closed)
+    with pytest.raises(RuntimeError, match="after shutdown"):
+        list(letters)
+    ahead.close()
