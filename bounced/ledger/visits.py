@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Row, RowMapping
 
-    from bounced.domains import Turn
     from bounced.ledger.engine import Database
     from bounced.ledger.rows import IncidentRow
     from bounced.model import Bounce, Reading
@@ -407,9 +406,7 @@ class Visits:
         with_this = [counting.conclude_with(self.judge, them, run_id, at) for them in loaded]
         for them, found in zip(loaded, with_this, strict=True):
             newly = counting.note_newly_suppressed(connection, self.judge, them, run_id, at, found)
-        ruled: list[dict[str, Turn] | None] = [
-            counting.note_ruled(connection, self.judge, them, run_id, at) for them in loaded
-        ]
+        ruled = [counting.note_ruled(connection, self.judge, them, run_id, at) for them in loaded]
         if any(ruled):
             newly = counting.waiting_of(connection, run_id)
         state = connection.execute(select(run.c.state).where(run.c.id == run_id)).scalar_one()
@@ -420,8 +417,9 @@ class Visits:
             standings.settle(connection, self.judge, occasion, everyone)
             self._tell(connection, NoticeKind.HELD, visit, at, run=visit.run_id, addresses=newly)
             return 0, 0, newly
-        if state in standings.LEFT_OUT:
-            with_this, ruled = [{} for _ in loaded], [None for _ in loaded]
+        if state in standings.LEFT_OUT:  # what was concluded with it is not to be used
+            began, ended = standings.settle(connection, self.judge, occasion, touched)
+            return began, ended, newly if state == "held" else 0
         settled = False
         for them, found, rulings in zip(loaded, with_this, ruled, strict=True):
             if settled:  # a whole domain, and perhaps these with it
@@ -430,7 +428,7 @@ class Visits:
                 more = standings.write(connection, self.judge, occasion, them, found, rulings)
             settled = settled or bool(rulings)
             began, ended = began + more[0], ended + more[1]
-        return began, ended, newly if state == "held" else 0
+        return began, ended, 0
 
     def _too_many(
         self, connection: Connection, visit: Visit, newly: int, loaded: Sequence[Any]
