@@ -34,6 +34,15 @@ def _library() -> Any:
 class Waiting:
     """A pattern that compiles itself when it is first used (see `later`)."""
 
+    # there from the first use on
+    search: Any
+    match: Any
+    fullmatch: Any
+    finditer: Any
+    findall: Any
+    sub: Any
+    split: Any
+
     def __init__(self, pattern: str, flags: int) -> None:
         self.pattern: Final = pattern
         self.flags: Final = flags
@@ -44,7 +53,7 @@ class Waiting:
         compiled = re.compile(self.pattern, self.flags)
         for method in _METHODS:
             setattr(self, method, getattr(compiled, method))
-        return self.__dict__[name]
+        return getattr(compiled, name)
 
 
 _METHODS: Final = ("search", "match", "fullmatch", "finditer", "findall", "sub", "split")
@@ -84,7 +93,7 @@ class Automaton:
         ]
 
 
-_HALVES: Final = re.compile("[\ud800-\udfff]")
+_HALVES: Final = re.compile(r"[\ud800-\udfff]")
 
 
 def _places(needle: str, text: str) -> Iterable[int]:
@@ -223,7 +232,7 @@ class Alternatives:
         places: set[tuple[int, int]] = set()
         for needle, begin, _ in self._automaton.find(low):
             for number, backwards in self._needing[needle]:
-                if backwards is _LINE:
+                if backwards == _LINE:
                     places.add((low.rfind("\n", 0, begin) + 1, number))
                 elif not backwards:
                     sought.add(number)

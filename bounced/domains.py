@@ -6,7 +6,7 @@ the domain counts, only while nothing there shows a sign of life, and it ends wi
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from bounced.model import Kind, Reason
@@ -14,7 +14,6 @@ from bounced.receivers import receiver_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from datetime import datetime
 
     from bounced.policy import Policy
 

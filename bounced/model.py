@@ -12,11 +12,9 @@ A letter walks one way through them::
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime  # noqa: TC003 - compiled classes look up what their fields are
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final, NamedTuple
-
-if TYPE_CHECKING:
-    from datetime import datetime
+from typing import ClassVar, Final, NamedTuple, Self
 
 
 class Kind(StrEnum):
@@ -146,6 +144,16 @@ class Destination(StrEnum):
     QUARANTINE = "quarantine"  # could not be read within limits
 
 
+class Noun:
+    """What is handed from process to process by the values of its fields, as a tuple would be."""
+
+    __slots__ = ()
+    __match_args__: ClassVar[tuple[str, ...]]
+
+    def __reduce__(self) -> tuple[type[Self], tuple[object, ...]]:
+        return type(self), tuple([getattr(self, name) for name in self.__match_args__])
+
+
 class EnhancedStatus(NamedTuple):
     """An RFC 3463 code as a server wrote it. Never invented by us."""
 
@@ -158,7 +166,7 @@ class EnhancedStatus(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Letter:
+class Letter(Noun):
     """One mail as the mailbox holds it.
 
     `uid` is the mailbox's own number (IMAP UID, or a file's place in a folder); `received_at` is
@@ -173,7 +181,7 @@ class Letter:
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(Noun):
     """What a server answered (RFC 5321, 4.2), as observed.
 
     `text` keeps the server's words with white space folded; `code` and `status` are None where
@@ -190,7 +198,7 @@ class Reply:
 
 
 @dataclass(frozen=True, slots=True)
-class RecipientReport:
+class RecipientReport(Noun):
     """One recipient's fate as the report tells it, before anyone has judged it.
 
     `address` is the final recipient and `original_address` the one that was mailed, where the
@@ -214,7 +222,7 @@ class RecipientReport:
 
 
 @dataclass(frozen=True, slots=True)
-class Returned:
+class Returned(Noun):
     """The returned message's own headers, where the notice encloses them (RFC 6522)."""
 
     message_id: str | None = None
@@ -225,7 +233,7 @@ class Returned:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class Report(Noun):
     """Everything one message told about deliveries.
 
     `format` names the dialect that was recognised (`rfc3464`, `qmail`, …; None for none);
@@ -245,7 +253,7 @@ class Report:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(Noun):
     """A judgement that can explain itself.
 
     `confidence` is in [0, 1]: how often this rule's word is right. `rule` is the stable id of the
@@ -261,7 +269,7 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True)
-class Bounce:
+class Bounce(Noun):
     """A recipient report with its verdict, ready to be recorded."""
 
     recipient: RecipientReport
@@ -269,7 +277,7 @@ class Bounce:
 
 
 @dataclass(frozen=True, slots=True)
-class Conclusion:
+class Conclusion(Noun):
     """A whole report with a verdict for each of its recipients."""
 
     report: Report
@@ -277,7 +285,7 @@ class Conclusion:
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(Noun):
     """A letter with what was concluded from it: what the ledger records.
 
     `dedup_key` is the same for the same mail wherever it turns up again (hex SHA-256);

@@ -55,7 +55,7 @@ _CODECS: Final[dict[str, str]] = {
 
 _UNSAFE = re.compile(
     "[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
-    "\ud800-\udfff\U000e0000-\U000e0fff]"
+    r"\ud800-\udfff\U000e0000-\U000e0fff]"
 )
 
 
