@@ -90,14 +90,14 @@ _LIKE_STATUS = re.compile(r"[245]\.\d\.\d")
 
 
 def _half_width(text: str) -> str:
-    if text.isascii() or not _FULL_WIDTH.search(text):
-        return text
-    return text.translate(_HALF_WIDTH)
+    return text.translate(_HALF_WIDTH) if _FULL_WIDTH.search(text) else text
 
 
 def find_status(text: str) -> EnhancedStatus | None:
     """The first RFC 3463 code in a text; version numbers and IP addresses are none."""
-    text = _half_width(text[:MAX_REPLY])
+    text = text[:MAX_REPLY]
+    if not text.isascii():
+        text = _half_width(text)
     likely = _LIKE_STATUS.search(text)
     found = _STATUS.search(text, likely.start()) if likely else None
     return EnhancedStatus(int(found[1]), int(found[2]), int(found[3])) if found else None
@@ -115,7 +115,8 @@ def find_command(text: str) -> str | None:
 
 def find_code(text: str) -> tuple[int, int] | None:
     """The reply code in a text and where it begins."""
-    text = _half_width(text)
+    if not text.isascii():
+        text = _half_width(text)
     first = _CODE_FIRST.search(text)
     if first is None or first.start() == 0:
         return (int(first[1]), 0) if first else None
@@ -155,7 +156,7 @@ def parse_reply(text: str, *, command: str | None = None) -> Reply:
 def _unfold(text: str, at: int, code: int | None, status: EnhancedStatus | None) -> str:
     """One sentence again out of a reply of several lines, which repeat code and status."""
     begin = at + 3
-    if code is None or str(code) not in text[begin:]:
+    if code is None or f" {code}" not in text[begin:]:
         return text
     # after a line that ended in `550-` even the bare code is a mark
     separator = r"[ \-]+" if status or text[begin : begin + 1] == "-" else r"-[ ]*"
@@ -210,6 +211,8 @@ _PLAIN: Final = later(rf"{_LOCAL}@{_DOMAIN}")
 
 
 _LONGEST_LOCAL: Final = 66  # with its quotes
+_LETTERS: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_+=.-"
+_BORDERS: Final = frozenset(" \n\t<>:(,;[")
 
 
 def addresses(text: str) -> Iterator[re.Match[str]]:
@@ -219,12 +222,24 @@ def addresses(text: str) -> Iterator[re.Match[str]]:
     """
     end, at = 0, text.find("@")
     while at >= 0:
-        found = ADDRESS.search(text, max(end, at - _LONGEST_LOCAL))
+        found = _at(text, end, at) or ADDRESS.search(text, max(end, at - _LONGEST_LOCAL))
         if found is None:
             return
         yield found
         end = found.end()
         at = text.find("@", end)
+
+
+def _at(text: str, end: int, at: int) -> re.Match[str] | None:
+    """The address around an `@`, where plain letters and a border before them say where it begins.
+
+    None where they do not, or where none begins there; `end` is that of the address before.
+    """
+    before = text[max(end, at - _LONGEST_LOCAL) : at]
+    name = len(before) - len(left := before.rstrip(_LETTERS))
+    if not name or (left[-1] not in _BORDERS if left else end or name != at):
+        return None
+    return ADDRESS.match(text, at - name)
 
 
 def first_address(text: str) -> str:

@@ -14,13 +14,13 @@ from functools import lru_cache
 from itertools import islice, pairwise
 from typing import TYPE_CHECKING, Final
 
-from bounced.automaton import later
+from bounced.automaton import Alternatives, later
 from bounced.decode.words import alternatives, pattern
 from bounced.model import Action, RecipientReport, Reply
 from bounced.smtp import ADDRESS, addresses, find_code, find_status, parse_reply
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
 MAX_NOTICE: Final = 65_536
 MAX_LINES: Final = 2_000
@@ -64,11 +64,33 @@ class _Place:
     said: list[str] = field(default_factory=list)
 
 
+@dataclass(slots=True)
+class _Page:
+    """The lines of a notice, with what is asked of them for each address that it names."""
+
+    lines: list[str]
+    _lows: list[str] | None = None
+    _sessions: list[tuple[str, str]] | None = None
+
+    def sessions(self) -> list[tuple[str, str]]:
+        if self._sessions is None:
+            self._sessions = list(sessions(self.lines))
+        return self._sessions
+
+    def naming(self, names: Sequence[str]) -> list[int]:
+        """The numbers of the lines in which one of these names (in lower case) stands."""
+        if self._lows is None:
+            self._lows = [line.lower() for line in self.lines]
+        lows = self._lows
+        found = {n for name in names for n, low in enumerate(lows) if name in low}
+        return sorted(found)
+
+
 _A = ADDRESS.pattern
 _LEAD = r"^[ \t>|│┃║]{0,40}(?:(?:[*•·●–]|-{1,3}|\(?\d{1,3}[.)])[ \t]+)?"
 _LABEL = alternatives("recipient_label")
 _LINE_START = later(
-    rf"{_LEAD}(?P<label>{_LABEL}(?:\s{{0,24}}[:：=]\s{{0,24}}|\s{{1,20}})(?:rfc822\s?;\s?)?)?[\"'“«\[(]{{0,2}}(?:<|&lt;)?(?:mailto:|smtp:)?(?P<address>{_A})(?P<after>.*)$",
+    rf"{_LEAD}(?P<label>(?!<){_LABEL}(?:\s{{0,24}}[:：=]\s{{0,24}}|\s{{1,20}})(?:rfc822\s?;\s?)?)?[\"'“«\[(]{{0,2}}(?:<|&lt;)?(?:mailto:|smtp:)?(?P<address>{_A})(?P<after>.*)$",
     re.IGNORECASE,
 )
 # What may stand right behind an address that a line is about.
@@ -103,12 +125,14 @@ _TRANSCRIPT = later(
     rf".{{0,120}}?<?(?P<address>{_A})>?",
     re.IGNORECASE,
 )
-_INLINE = later(
+_BEFORE_INLINE: Final = (
     rf"(?:\b{alternatives('inline')}(?:\s?[:：]\s{{0,4}}|\s{{1,4}})"
     r"|[へに宛対地址人給给至向者][\s:：]{0,4})(?:the )?(?:(?:address|user|recipient|mailbox)\s)?"
-    rf"[\"'“«「<(\[]{{0,2}}(?:mailto:)?(?P<address>{_A})",
-    re.IGNORECASE,
+    r"[\"'“«「<(\[]{0,2}(?:mailto:)?"
 )
+_INLINE = later(rf"{_BEFORE_INLINE}(?P<address>{_A})", re.IGNORECASE)
+# as much of it as stands before the `@`
+_LIKE_INLINE = re.compile(rf"{_BEFORE_INLINE}[^\s@]{{1,64}}@", re.IGNORECASE)
 _PARENTHESIS = later(
     rf"^\s*[(<]?{alternatives('forwarded')}(?: from| to)?:?\s*<?(?P<address>{_A})",
     re.IGNORECASE,
@@ -129,11 +153,12 @@ def recipients(notice: str, around: Surroundings) -> list[RecipientReport]:
     _look_above(lines, places)
     places = _without_the_reached(lines, places)
     found: dict[str, RecipientReport] = {}
+    page = _Page(lines)
     lonely = len({place.address.lower() for place in places}) == 1
     for place in places[:MAX_RECIPIENTS]:
         key = place.address.lower()
         # all the lines are searched once for each address, however often it stands there
-        reply = _beside(place)[1] if key in found else _reply(place, lines, lonely=lonely)
+        reply = _beside(place)[1] if key in found else _reply(place, page, lonely=lonely)
         if key not in found or _says_more(reply, found[key].reply):
             found[key] = RecipientReport(
                 place.address,
@@ -445,10 +470,10 @@ def _commands(lines: list[str]) -> Iterator[_Place]:
 
 
 # an address to try next
-_ADVICE = re.compile(
-    r"\binstead\b|\btry <|for example|\be\.g\.|stattdessen|zum beispiel|^\W{0,8}551\b",
-    re.IGNORECASE,
-)
+_ADVICE: Final = Alternatives([
+    r"\binstead\b", r"\btry <", "for example", r"\be\.g\.", "stattdessen", "zum beispiel",
+    r"^\W{0,8}551\b",
+])  # fmt: skip
 
 
 def _inline(lines: list[str]) -> Iterator[_Place]:
@@ -456,10 +481,28 @@ def _inline(lines: list[str]) -> Iterator[_Place]:
     for number, line in enumerate(lines):
         if "@" not in line or _ADVICE.search(line):
             continue
-        for found in _INLINE.finditer(line):
+        for found in _inlines(line):
             before = line[: found.start("address")]
             if not _in_company(before) and _whole_word(line, *found.span("address")):
                 yield _Place(found["address"], number, line)
+
+
+def _inlines(line: str) -> Iterator[re.Match[str]]:
+    """As `_INLINE.finditer`, but no farther than the signs that all addresses have."""
+    if '"' in line:  # what is quoted may hold such a sign
+        yield from _INLINE.finditer(line)
+        return
+    begin, at = 0, line.find("@")
+    while at >= 0:
+        likely = _LIKE_INLINE.search(line, begin, at + 1)
+        begin = at + 1
+        if likely:
+            found = _INLINE.search(line, likely.start())
+            if found is None:
+                return
+            yield found
+            begin = found.end()
+        at = line.find("@", begin)
 
 
 def _whole_word(line: str, start: int, end: int) -> bool:
@@ -568,27 +611,27 @@ def _paragraph_ends(line: str, place: _Place, lines: list[str]) -> bool:
     return bool(said) and not (find_code(line) or find_status(line) or _REASON.search(line))
 
 
-def _reply(place: _Place, lines: list[str], *, lonely: bool) -> Reply:
+def _reply(place: _Place, page: _Page, *, lonely: bool) -> Reply:
     """The answer for one address: beside it, else where it is repeated, else the only one there."""
     beside, reply = _beside(place)
     if (reply.code and (_tells(reply) or not lonely)) or reply.quoted:
         return reply
-    for text in _candidates(place, lines, lonely=lonely):
+    for text in _candidates(place, page, lonely=lonely):
         other = parse_reply(text)
         if _tells(other) and (other.code is None or other.code >= 400):
             return other
     if beside and (reply.status or not lonely or _says_something(beside)):
         return reply
-    return _whole(lines, reply) if lonely else reply
+    return _whole(page.lines, reply) if lonely else reply
 
 
 def _says_something(beside: str) -> bool:
     """Whether words beside an address are more than its owner's name, or what introduces it."""
     if pattern("failure").search(beside):
         return True
-    last = next(reversed(list(islice(addresses(beside), 20))), None)
-    introduced = last is not None and not beside[last.end() :].strip(" .>)]}\"'")
-    return not introduced and len(ADDRESS.sub("", beside)) > 24
+    found = [named.span() for named in addresses(beside)]
+    introduced = bool(found) and not beside[found[:20][-1][1] :].strip(" .>)]}\"'")
+    return not introduced and len(beside) - sum(end - begin for begin, end in found) > 24
 
 
 def _beside(place: _Place) -> tuple[str, Reply]:
@@ -601,23 +644,29 @@ def _beside(place: _Place) -> tuple[str, Reply]:
 
 def _tells(reply: Reply) -> bool:
     """Whether words stand behind the codes."""
-    return len(_NO_WORDS.sub("", reply.text)) > 3
+    text = reply.text
+    if _FOUR_LETTERS.search(text) and "status code" not in text.lower():
+        return True  # as in most
+    return len(_NO_WORDS.sub("", text)) > 3
 
 
+_FOUR_LETTERS = re.compile(r"[a-z]{4}")
 _NO_WORDS = re.compile(r"status code:|[\d.\s#()-]+", re.IGNORECASE)
 
 
-def _candidates(place: _Place, lines: list[str], *, lonely: bool) -> Iterator[str]:
+def _candidates(place: _Place, page: _Page, *, lonely: bool) -> Iterator[str]:
     """Other places of the answer: what the server said to RCPT, lines that repeat the address."""
+    lines = page.lines
     names = [name for name in (place.address.lower(), place.standin) if name]
-    for command, answer in sessions(lines):
+    for command, answer in page.sessions():
         if _named(names, command) or (lonely and "@" not in command):
             yield answer
-    for number, line in enumerate(lines):
-        if number != place.line and _named(names, line) and _answers(line):
+    for number in page.naming(names):
+        if number != place.line and _answers(lines[number]):
             yield _with_continuation(lines, number)
     if lonely:
-        yield from transcript(lines)
+        for _, answer in page.sessions():
+            yield answer
         for number, line in enumerate(lines):
             if find_code(line):
                 yield _with_continuation(lines, number)
@@ -694,9 +743,22 @@ _SAID = re.compile(
 
 def _whole(lines: list[str], reply: Reply) -> Reply:
     """A notice that gives no code and no line to an address: its own words are the answer."""
-    words = (pattern("boilerplate").before(line).strip() for line in lines if not _ECHO.match(line))
-    text = " ".join(word for word in words if word and not word.startswith("--"))[:1_000]
+    boilerplate = pattern("boilerplate")
+    some = boilerplate.search("\n".join(lines)) is not None
+    told: list[str] = []
+    room = _WHOLE
+    for line in lines:
+        if room <= 0:
+            break
+        word = "" if _ECHO.match(line) else (boilerplate.before(line) if some else line).strip()
+        if word and not word.startswith("--"):
+            told.append(word)
+            room -= len(word)
+    text = " ".join(told)[:_WHOLE]
     return parse_reply(text) if text else reply
+
+
+_WHOLE: Final = 1_000
 
 
 _HOST = re.compile(
