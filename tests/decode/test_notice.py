@@ -1,6 +1,8 @@
 """Whose address a text notice is about, and what was said of it."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bounced.decode import notice
 from bounced.decode.notice import Surroundings
@@ -234,3 +236,15 @@ def test_a_sender_on_a_line_of_their_own_is_nobody_who_failed() -> None:
         text = f'{announced}\n"b@example.org" and addressed to\n<a@example.com>: no such user\n'
         found = notice.recipients(text, notice.Surroundings())
         assert [r.address for r in found] == ["a@example.com"], announced
+
+
+PIECES = st.sampled_from([
+    "to ", "for", "the address ", "<", ">", "a@b.de", "@", "mailto:", "Recipient: ", "x", "満",
+    "destinatario ", " ", "：", "に", '"', ".", "user ", "(", "delivered to ",
+])  # fmt: skip
+
+
+@given(st.lists(PIECES, max_size=14).map("".join))
+def test_sentences_with_an_address_are_found_by_its_sign_as_by_the_pattern_alone(line: str) -> None:
+    found = [one.span() for one in notice._inlines(line)]
+    assert found == [one.span() for one in notice._INLINE.finditer(line)]
