@@ -1,6 +1,7 @@
 """How quick reading and judging is, beside others that read the same mail.
 
     python benchmarks/speed.py [--rounds 5]        # pip install flufl.bounce to see it in the table
+    python benchmarks/speed.py --compiled          # beside it, what `make compiled` has built
     python benchmarks/speed.py --check             # for CI: short, and fails when far too slow
 
 Every contender reads the same letters in this one process, in turns, `--rounds` times; CPU time is
@@ -29,18 +30,16 @@ import time
 import warnings
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 ROOT = Path(__file__).parent.parent
-sys.path.insert(0, str(ROOT))
-
-from bounced import parse  # noqa: E402 - found from the checkout
-from bounced.decode import decode  # noqa: E402
-from bounced.message import read  # noqa: E402
-from bounced.rules import judge  # noqa: E402
+COMPILED = ROOT / "build" / "compiled"
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from bounced.message import Message
+    from bounced.model import Conclusion, Report
 
 SETS = {
     "fixtures": ROOT / "fixtures" / "eml",
@@ -54,6 +53,48 @@ YARDSTICK = "email.message_from_bytes (parse only)"
 COLD, WARM = "bounced.parse (cold)", "bounced.parse (warm)"
 
 
+class Program(NamedTuple):
+    """What is measured, and how it is called in the table (nothing: the checkout, as Python)."""
+
+    called: str
+    parse: Callable[[bytes], Conclusion]
+    read: Callable[[bytes], Message]
+    decode: Callable[[Message], Report]
+    judge: Callable[[Report], Conclusion]
+
+    def racer(self, name: str) -> str:
+        """`COLD` or `WARM` with its own name to it."""
+        return name.replace("parse", f"parse, {self.called}") if self.called else name
+
+
+def program(place: Path, called: str = "") -> Program:
+    """The package that lies in a folder, whatever else of that name is loaded already."""
+    for name in [name for name in sys.modules if name.partition(".")[0] == "bounced"]:
+        del sys.modules[name]
+    sys.path.insert(0, str(place))
+    try:
+        parse = importlib.import_module("bounced").parse
+        parse(b"")  # loads what it needs, from here as well
+        found = [
+            importlib.import_module(f"bounced.{room}") for room in ("message", "decode", "rules")
+        ]
+    finally:
+        sys.path.remove(str(place))
+    return Program(called, parse, found[0].read, found[1].decode, found[2].judge)
+
+
+def compiled() -> Program:
+    """What `make compiled` has built. SystemExit where it has not, or of other sources."""
+    for source in sorted((ROOT / "bounced").rglob("*.py")):
+        built = COMPILED / source.relative_to(ROOT)
+        if not built.exists() or built.read_bytes() != source.read_bytes():
+            raise SystemExit(f"{built} is not what the checkout says. Type: make compiled")
+    found = program(COMPILED, "compiled")
+    if not str(sys.modules["bounced.message"].__file__).endswith(".so"):
+        raise SystemExit(f"{COMPILED} holds no compiled modules. Type: make compiled")
+    return found
+
+
 class Sample(NamedTuple):
     path: Path
     raw: bytes
@@ -63,14 +104,15 @@ def samples(folder: Path) -> list[Sample]:
     return [Sample(path, path.read_bytes()) for path in sorted(folder.rglob("*.eml"))]
 
 
-def contenders() -> dict[str, Callable[[Sample], object]]:
+def contenders(programs: list[Program]) -> dict[str, Callable[[Sample], object]]:
     """Who takes part: name and what it does with one letter. Warm follows cold."""
     found: dict[str, Callable[[Sample], object]] = {
         "open and read the file (cat)": lambda sample: sample.path.read_bytes(),
         YARDSTICK: lambda sample: email.message_from_bytes(sample.raw),
-        COLD: lambda sample: parse(sample.raw),
-        WARM: lambda sample: parse(sample.raw),
     }
+    for one in programs:
+        for name in (COLD, WARM):
+            found[one.racer(name)] = lambda sample, one=one: one.parse(sample.raw)  # type: ignore[misc]
     with contextlib.suppress(ImportError):
         scan = importlib.import_module("flufl.bounce").scan_message
         found["flufl.bounce (addresses only)"] = lambda sample: scan(
@@ -89,7 +131,8 @@ def forget() -> None:
     """Empty what the program remembers of letters (its bounded caches, not its books)."""
     remembering = type(functools.lru_cache(1)(len))
     for one in gc.get_objects():
-        ours = isinstance(one, remembering) and (one.__module__ or "").startswith("bounced")
+        # what compiled code remembers of a method tells of no module
+        ours = isinstance(one, remembering) and (one.__module__ or "bounced").startswith("bounced")
         if ours and one.cache_info().maxsize:
             one.cache_clear()
     gc.collect()
@@ -113,7 +156,7 @@ def laps(
     for _ in range(rounds):
         lap = {}
         for name, work in racers.items():
-            if name == COLD:
+            if name.endswith("(cold)"):
                 forget()
             lap[name] = microseconds(work, letters)
         driven.append(lap)
@@ -131,18 +174,24 @@ def medians(driven: list[dict[str, float]]) -> dict[str, tuple[float, float]]:
     }
 
 
-def stages(letters: list[Sample]) -> dict[str, float]:
+def stages(one: Program, letters: list[Sample]) -> dict[str, float]:
     """What each room takes of a cold reading."""
     forget()
-    spent, found = {}, [letter.raw for letter in letters]
-    for name, work in (("read", read), ("decode", decode), ("judge", judge)):
+    spent: dict[str, float] = {}
+    found: list[Any] = [letter.raw for letter in letters]
+    rooms: dict[str, Callable[[Any], Any]] = {
+        "read": one.read,
+        "decode": one.decode,
+        "judge": one.judge,
+    }
+    for name, work in rooms.items():
         began = time.process_time()
-        found = [work(one) for one in found]
+        found = [work(what) for what in found]
         spent[name] = (time.process_time() - began) / len(letters) * 1e6
     return spent
 
 
-def slowest(letters: list[Sample]) -> tuple[float, float]:
+def slowest(parse: Callable[[bytes], object], letters: list[Sample]) -> tuple[float, float]:
     """Milliseconds of the slowest letter, and of that which 99 of a hundred do not exceed."""
     spent = []
     for letter in letters:
@@ -152,10 +201,10 @@ def slowest(letters: list[Sample]) -> tuple[float, float]:
     return max(spent), sorted(spent)[len(spent) * 99 // 100]
 
 
-def readers(letters: list[Sample]) -> str:
+def readers(one: Program, letters: list[Sample]) -> str:
     """How many letters each reader of the MIME structure took."""
     took = Counter(
-        read(letter.raw).reader
+        one.read(letter.raw).reader
         for letter in letters
         if b"multipart/" in letter.raw[:20_000].lower()
     )
@@ -226,34 +275,56 @@ def megabytes() -> dict[str, bytes]:
     }
 
 
-def table(name: str, folder: Path, letters: list[Sample], rounds: int) -> None:
-    figures = medians(laps(contenders(), letters, rounds))
+def table(programs: list[Program], name: str, folder: Path, rounds: int) -> None:
+    letters = samples(folder)
+    if not letters:
+        print(f"== {name}: not here")
+        return
+    figures = medians(laps(contenders(programs), letters, rounds))
     mean = statistics.mean(len(letter.raw) for letter in letters)
     print(f"== {name}: {len(letters)} letters of {mean / 1024:.1f} KiB on average")
     for who, (spent, ratio) in sorted(figures.items(), key=lambda pair: pair[1]):
         print(f"{ratio:6.2f} x   {spent:7.0f} us   {who}")
-    print("        of which", ", ".join(f"{k} {v:.0f} us" for k, v in stages(letters).items()))
-    print("        slowest letter {:.1f} ms, 99 of 100 within {:.1f} ms".format(*slowest(letters)))
-    print(f"        multiparts by reader: {readers(letters)}")
+    for one in programs:
+        who = f" ({one.called})" if one.called else ""
+        told = ", ".join(f"{stage} {spent:.0f} us" for stage, spent in stages(one, letters).items())
+        print(f"        of which{who} {told}")
+        longest, most = slowest(one.parse, letters)
+        print(f"        slowest letter{who} {longest:.1f} ms, 99 of 100 within {most:.1f} ms")
+    print(f"        multiparts by reader: {readers(programs[0], letters)}")
     ours = peak_memory(folder, "from bounced import parse as work")
     theirs = peak_memory(folder, "work = email.message_from_bytes")
     print(f"        peak memory {ours}, of the yardstick {theirs}")
 
 
-def check() -> int:
+def same(programs: list[Program], letters: list[Sample]) -> bool:
+    """Whether all of them conclude the same, to the letter."""
+    told = [[repr(one.parse(letter.raw)) for letter in letters] for one in programs]
+    others = [letter.path for letter, *said in zip(letters, *told, strict=True) if len({*said}) > 1]
+    for path in others:
+        print(f"{path}: compiled, it is concluded otherwise")
+    return not others
+
+
+def check(programs: list[Program]) -> int:
     """Whether reading costs far more than it should: medians of paired laps, so that noise, which
-    both of a pair meet, cannot fail it.
+    both of a pair meet, cannot fail it. Or whether compiled it says something else.
     """
-    failed = 0
-    racers = {name: work for name, work in contenders().items() if name in (YARDSTICK, COLD)}
+    failed = sum(not same(programs, samples(folder)) for folder in SETS.values())
+    wanted = (YARDSTICK, *(one.racer(COLD) for one in programs))
+    racers = {name: work for name, work in contenders(programs).items() if name in wanted}
     for name, folder in SETS.items():
         letters = samples(folder)[:1_000]
         if not letters:
             print(f"{name}: not here")
             continue
-        ratio = medians(laps(racers, letters, 7))[COLD][1]
-        failed += ratio > ALLOWED[name]
-        print(f"{name}: {ratio:.2f} times the mere parsing; {ALLOWED[name]} is the most")
+        found = medians(laps(racers, letters, 7))
+        for racer in wanted[1:]:
+            ratio = found[racer][1]
+            failed += ratio > ALLOWED[name]
+            print(
+                f"{name}: {racer} {ratio:.2f} times the mere parsing; {ALLOWED[name]} is the most"
+            )
     return 1 if failed else 0
 
 
@@ -261,19 +332,18 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--check", action="store_true", help="short; fail when far too slow")
+    parser.add_argument("--compiled", action="store_true", help="measure build/compiled beside it")
     arguments = parser.parse_args()
     logging.disable(logging.CRITICAL)  # contenders tell of what they cannot read
+    programs = [program(ROOT), *([compiled()] if arguments.compiled else [])]
     if arguments.check:
-        return check()
+        return check(programs)
     for name, folder in SETS.items():
-        letters = samples(folder)
-        if letters:
-            table(name, folder, letters, arguments.rounds)
-        else:
-            print(f"== {name}: not here")
+        table(programs, name, folder, arguments.rounds)
     print("== a megabyte")
     for name, raw in megabytes().items():
-        print(f"{slowest([Sample(ROOT, raw)])[0]:7.0f} ms   {name}")
+        spent = [f"{slowest(one.parse, [Sample(ROOT, raw)])[0]:7.0f} ms" for one in programs]
+        print(*spent, f"  {name}")
     print("== start")
     for name, spent in start_up(arguments.rounds):
         print(f"{spent:7.0f} ms   {name}")

@@ -5,6 +5,7 @@ Dovecot is started once; without it, PostgreSQL or MariaDB their tests skip and 
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -12,11 +13,24 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+import bounced.message
 from tests.servers import database, dovecot
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Any
+
+
+COMPILED = not str(bounced.message.__file__).endswith(".py")
+
+
+def pytest_report_header() -> str:
+    return f"bounced: {'compiled' if COMPILED else 'as Python'}, {Path(bounced.__file__).parent}"
+
+
+def pytest_configure() -> None:
+    if os.environ.get("BOUNCED_TEST_COMPILED") and not COMPILED:
+        pytest.exit("BOUNCED_TEST_COMPILED is set, and what would be tested is not compiled")
 
 
 @pytest.fixture(scope="session")
