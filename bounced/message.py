@@ -104,7 +104,9 @@ _NOT_ENCODED: Final = ("", "7bit", "8bit", "binary")
 _ASCII_WITHIN: Final = ("us-ascii", "utf-8", "iso-8859-1", "windows-1252")
 
 # HTML that calls itself plain text
-_MARKUP = re.compile(r"\s{0,80}+<(?:!doctype html|html|head|body|div|p|table|h1)\b", re.IGNORECASE)
+_MARKUP: Final = re.compile(
+    r"\s{0,80}+<(?:!doctype html|html|head|body|div|p|table|h1)\b", re.IGNORECASE
+)
 
 
 @dataclass(slots=True)
@@ -293,7 +295,7 @@ def _odd(part: Part) -> bool:
     )
 
 
-_LIKE_BOUNDARY = re.compile(rb"\n--[^\s-][^\n]{0,199}\ncontent-", re.IGNORECASE)
+_LIKE_BOUNDARY: Final = re.compile(rb"\n--[^\s-][^\n]{0,199}\ncontent-", re.IGNORECASE)
 
 
 # --- line ends and headers ---
@@ -314,11 +316,11 @@ def _normalised(raw: bytes) -> bytes:
     return raw
 
 
-_FIELD = re.compile(rb"[!-9;-~]{1,100}[ \t]*:")
-_NO_FIELD = rb"(?![!-9;-~]{1,100}[ \t]*:|[ \t])"
+_FIELD: Final = re.compile(rb"[!-9;-~]{1,100}[ \t]*:")
+_NO_FIELD: Final = rb"(?![!-9;-~]{1,100}[ \t]*:|[ \t])"
 # a blank line; one of white space too where no header field follows it
-_BLANK = re.compile(rb"\n(?:\n|[ \t]{1,80}\n" + _NO_FIELD + rb")")
-_ENDS = re.compile(rb"\n" + _NO_FIELD + rb"(?=[^\n])")
+_BLANK: Final = re.compile(rb"\n(?:\n|[ \t]{1,80}\n" + _NO_FIELD + rb")")
+_ENDS: Final = re.compile(rb"\n" + _NO_FIELD + rb"(?=[^\n])")
 
 
 def _split(data: bytes) -> tuple[bytes, bytes]:
@@ -334,7 +336,7 @@ def _split(data: bytes) -> tuple[bytes, bytes]:
     return (data[: ends.end()], data[ends.end() :]) if ends else (data, b"")
 
 
-_KNOWN_FIELD = re.compile(
+_KNOWN_FIELD: Final = re.compile(
     rb"^(received|return-path|from|to|subject|date|message-id|mime-version|content-[a-z-]+|x-[\w-]+|reply-to|sender"
     rb"|delivered-to|auto-submitted|list-[a-z]+|arc-[\w-]+|dkim-signature|authentication-results"
     rb"|precedence|cc|bcc|errors-to|resent-[a-z-]+|in-reply-to|references|envelope-to|status"
@@ -349,7 +351,9 @@ def _plausible(data: bytes) -> bool:
     return _KNOWN_FIELD.search(data, 0, end) is not None
 
 
-_FIELDS = re.compile(r"^([!-9;-~]{1,100}+)[ \t]*+:[ \t]*+(.*+(?:\n[ \t].*+)*+)", re.MULTILINE)
+_FIELDS: Final = re.compile(
+    r"^([!-9;-~]{1,100}+)[ \t]*+:[ \t]*+(.*+(?:\n[ \t].*+)*+)", re.MULTILINE
+)
 
 
 def _headers(block: bytes) -> Headers:
@@ -382,8 +386,8 @@ def _header_problems(block: bytes, headers: Headers) -> list[str]:
     return problems
 
 
-_COMMENT = re.compile(r"\([^()]{0,200}\)")
-_PARAMETER = re.compile(
+_COMMENT: Final = re.compile(r"\([^()]{0,200}\)")
+_PARAMETER: Final = re.compile(
     r";\s*([\w!#$%&'+.^`{}~-]{1,60})\s*=\s*(\"(?:[^\"\\]|\\.){0,500}\"|[^;\s\"]{0,500})"
 )
 
@@ -460,7 +464,7 @@ def _flanker_leaves(root: Any) -> Iterator[Part]:
 
 
 # a blank line too many between the boundary and the part's own headers
-_LATE_FIELDS = re.compile(rb"\n{1,3}content-[a-z-]{1,40}:", re.IGNORECASE)
+_LATE_FIELDS: Final = re.compile(rb"\n{1,3}content-[a-z-]{1,40}:", re.IGNORECASE)
 
 
 def _part(data: bytes, within: str) -> Part:

@@ -21,17 +21,17 @@ if TYPE_CHECKING:
 # What of a reply is looked at; a server's answer is far shorter, an attacker's is not.
 MAX_REPLY: Final = 8_000
 
-_DETAIL = r"([245])\.(\d)\.(\d{1,3})"
+_DETAIL: Final = r"([245])\.(\d)\.(\d{1,3})"
 # neither the rest of a longer number nor the version of a program nor a German date
-_STATUS = re.compile(
+_STATUS: Final = re.compile(
     r"(?<![\d.])(?<!v)(?<![a-z]/)(?<!version )(?<!release )(?<!postfix )(?<!exim )(?<!sendmail )"
     rf"(?<!\bam )(?<!\bvom ){_DETAIL}(?![\d]|\.\d)",
     re.IGNORECASE,
 )
-_CODE = r"[2-5][0-5]\d|4[6-9]\d|5[6-9]\d"
+_CODE: Final = r"[2-5][0-5]\d|4[6-9]\d|5[6-9]\d"
 # A code in its own place: where a reply begins.
-_BEHIND_CODE = r"(?=[\s\-#(:;,)\]<'\"]|$)(?!\.\d)"
-_CODE_FIRST = re.compile(rf"({_CODE}){_BEHIND_CODE}")
+_BEHIND_CODE: Final = r"(?=[\s\-#(:;,)\]<'\"]|$)(?!\.\d)"
+_CODE_FIRST: Final = re.compile(rf"({_CODE}){_BEHIND_CODE}")
 
 
 def _backwards(*words: str) -> str:
@@ -40,8 +40,8 @@ def _backwards(*words: str) -> str:
 
 # What announces it anywhere else (`host said: 550`), read backwards from the code. Codes are rare,
 # while an expression that begins with any of these would be tried at every letter.
-_SPACE = r"\s{0,80}+"
-_ANNOUNCED = re.compile(
+_SPACE: Final = r"\s{0,80}+"
+_ANNOUNCED: Final = re.compile(
     rf"(?:{_SPACE}(?:{_backwards('<<<', '>:', ']:', '[SMTP error]')}"
     rf"|:?{_backwards('said')}\b|;{_SPACE}{_backwards('smtp')}\b|:{_backwards('error')}\b"
     rf"|(?::{_SPACE})?{_backwards('code')}\b|[：'\"“(\[{{=>](?!{_backwards('size')}))"
@@ -50,20 +50,20 @@ _ANNOUNCED = re.compile(
     re.IGNORECASE,
 )
 _LONGEST_ANNOUNCEMENT: Final = 256
-_NUMBERED = re.compile(r"\d{3}[ \-]+#?[245]\.\d")
+_NUMBERED: Final = re.compile(r"\d{3}[ \-]+#?[245]\.\d")
 # Anywhere else only where an enhanced status or a server's words follow it.
-_UNITS = (
+_UNITS: Final = (
     r"(?:[kmg]i?b|bytes|octets|kilo\w*|mega\w*|sec\w*|min\w*|hours?|days?|times|messages|mails"
     r"|recipients|users|people|friends|lines|characters|percent|minut\w*|stunden|tagen?|of)\b"
 )
-_FREE_CODE = re.compile(
+_FREE_CODE: Final = re.compile(
     rf"(?<![\d.#:/\-])(?<!port )(?<!size=)({_CODE})"
     rf"(?:[ \-]+(?:#?[245]\.\d\.\d|(?!{_UNITS})[A-Za-z<#]))",
     re.IGNORECASE,
 )
 # one for one, so that places stay the same
 _HALF_WIDTH: Final = {0xFF10 + n: 0x30 + n for n in range(10)} | {0xFF0E: ".", 0xFF0D: "-"}
-_FULL_WIDTH = re.compile(f"[{''.join(map(chr, _HALF_WIDTH))}]")
+_FULL_WIDTH: Final = re.compile(f"[{''.join(map(chr, _HALF_WIDTH))}]")
 _COMMANDS: Final[dict[str, str]] = {
     "rcpt": "RCPT", "mail": "MAIL", "data": "DATA", "end": "DATA", "message": "DATA",
     "bdat": "DATA", "helo": "HELO", "ehlo": "EHLO", "lhlo": "EHLO",
@@ -71,7 +71,7 @@ _COMMANDS: Final[dict[str, str]] = {
     "initial": "CONN", "connect": "CONN", "connection": "CONN", "banner": "CONN",
     "pipelined": "", "dot": "DATA",
 }  # fmt: skip
-_COMMAND = re.compile(
+_COMMAND: Final = re.compile(
     r"(?:in\s+(?:reply|response)\s+to\s+(?:the\s+)?"
     r"|\bafter\s+(?:sending\s+)?(?:pipelined\s+|end\s+of\s+)?|>>>\s*"
     r"|\bwhile\s+sending\s+|\bcommand:?\s+|\[)"
@@ -82,11 +82,11 @@ _COMMAND = re.compile(
 
 _TELL_COMMANDS: Final = ("reply", "response", "after", ">>>", "sending", "command")
 # an address in brackets tells none, and stands in most
-_BRACKET = re.compile(r"\[[a-z]")
+_BRACKET: Final = re.compile(r"\[[a-z]")
 _TELLING: Final = 16  # characters before these words that belong to it: `in `, `while `
 # What neither a code nor a status is without: digits, looked for first, because they are rare.
-_LIKE_CODE = re.compile(r"[2-5]\d\d")
-_LIKE_STATUS = re.compile(r"[245]\.\d\.\d")
+_LIKE_CODE: Final = re.compile(r"[2-5]\d\d")
+_LIKE_STATUS: Final = re.compile(r"[245]\.\d\.\d")
 
 
 def _half_width(text: str) -> str:
@@ -164,7 +164,7 @@ def _unfold(text: str, at: int, code: int | None, status: EnhancedStatus | None)
     return text[:begin] + re.sub(rf"(?<=\s){code}{separator}{repeated}", "", text[begin:])
 
 
-_INNER = re.compile(
+_INNER: Final = re.compile(
     r"(?:last\s+(?:error|response|smtp error|reply|status)\W{1,4}|\bLED=|<|\{|\bcause:?\s+"
     rf"|\bsaid:?\s*|:\s+|->\s*)(?P<reply>({_CODE})[ \-][^\0]*)",
     re.IGNORECASE,
@@ -190,17 +190,17 @@ def _quoted(text: str, at: int) -> Reply | None:
 
 # --- addresses (RFC 5321 4.1.2 as loosely as real servers keep it) ---
 
-_CJK = r"\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff"
-_SPECIAL = r"\s<>()\[\]\\,;:@\"'`|\x00-\x1f\x7f-\x9f，。、；：「」『』（）！？"
+_CJK: Final = r"\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff"
+_SPECIAL: Final = r"\s<>()\[\]\\,;:@\"'`|\x00-\x1f\x7f-\x9f，。、；：「」『』（）！？"
 # East Asian text has no spaces: a name of ASCII letters begins where they begin
-_ATOM = (
+_ATOM: Final = (
     rf"(?:[^{_SPECIAL}{_CJK}]|(?<=[^\s<(\"'\[])'(?=[^\s>)\"'])){{1,64}}"
     rf"|[{_CJK}]{{1,30}}[\d._-]{{0,30}}"
 )
-_LOCAL = rf"(?:\"[^\"\r\n]{{1,64}}\"|{_ATOM})"
-_ASCII = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
-_LABEL = r"[^\W_](?:[\w\-]{0,61}[^\W_])?"
-_DOMAIN = (
+_LOCAL: Final = rf"(?:\"[^\"\r\n]{{1,64}}\"|{_ATOM})"
+_ASCII: Final = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
+_LABEL: Final = r"[^\W_](?:[\w\-]{0,61}[^\W_])?"
+_DOMAIN: Final = (
     rf"(?:{_ASCII}(?:\.{_ASCII}){{0,10}}(?![^\W{_CJK}]|[.-][^\W{_CJK}])"
     rf"|{_LABEL}(?:\.{_LABEL}){{0,10}}(?!\w|-\w)"
     r"|\[[\dA-Fa-f.:IPv]{2,45}\])"
@@ -248,7 +248,9 @@ def first_address(text: str) -> str:
 
 
 # an address as nearly all are, so short that none of its labels is too long
-_SIMPLE = re.compile(r"[A-Za-z0-9_+=.-]{1,64}@[A-Za-z0-9]{1,63}(?:[.-][A-Za-z0-9]{1,63}){0,10}")
+_SIMPLE: Final = re.compile(
+    r"[A-Za-z0-9_+=.-]{1,64}@[A-Za-z0-9]{1,63}(?:[.-][A-Za-z0-9]{1,63}){0,10}"
+)
 _SHORT: Final = 64
 
 
@@ -265,7 +267,7 @@ def _is_mailbox(text: str) -> bool:
     return _PLAIN.fullmatch(text) is not None
 
 
-_DOTS = re.compile(r"[\s.]{1,400}\Z")
+_DOTS: Final = re.compile(r"[\s.]{1,400}\Z")
 
 
 def canonical(address: str) -> str:
@@ -295,19 +297,19 @@ def folded(address: str) -> str:
 # --- what forwarders and mail servers wrap envelope senders in ---
 
 # BATV: prvs=0123abcdef=user@host, and the older prvs=user/0123abcdef@host
-_PRVS = re.compile(
+_PRVS: Final = re.compile(
     r"prvs=(?:[0-9a-f]{10}=(?P<new>[^@]+)|(?P<old>[^/@]+)/[0-9a-f]{7,10})@", re.IGNORECASE
 )
 # SRS (the Sender Rewriting Scheme); between its parts stands =, + or -
-_SRS0 = re.compile(
+_SRS0: Final = re.compile(
     r"srs0[=+-][^=@]{1,32}=[^=@]{1,4}=(?P<host>[^=@]+)=(?P<local>[^@]+)@", re.IGNORECASE
 )
-_SRS1 = re.compile(
+_SRS1: Final = re.compile(
     r"srs1[=+-][^=@]{1,32}=[^=@]+=[=+-][^=@]{1,32}=[^=@]{1,4}=(?P<host>[^=@]+)=(?P<local>[^@]+)@",
     re.IGNORECASE,
 )
 # what Exchange Online makes of it for a forwarding mailbox: `ann+SRS=hash=day=host=local@…`
-_SRS_PLUS = re.compile(
+_SRS_PLUS: Final = re.compile(
     r"[^@\s]{1,64}\+srs=[^=@]{1,32}=[^=@]{1,4}=(?P<host>[^=@]+)=(?P<local>[^@]+)@", re.IGNORECASE
 )
 _SRS: Final = (_SRS0, _SRS1, _SRS_PLUS)
@@ -336,9 +338,9 @@ def unwrapped(address: str) -> str:
 # `list+user=host`, `list-return-118-user=host`, `bounces+4711-c0de-user=host` (SendGrid),
 # `bounce+c0ffee.c0de12-user=host` (Mailgun), `bounce-mc.us1_123.456-user=host` (Mailchimp); behind
 # any other hyphen a name with hyphens of its own has no certain border
-_PLUS = r"[^@\s+]*\+(?:\d+-[\da-f]+-|[\da-f]{4,8}\.[\da-f]{4,8}-)?"
-_DASH = r"(?:[^@\s]*-)?(?:return|bounces?)-(?:\d+-|mc\.us\d+_\d+\.\d+-)?"
-_VERP = later(
+_PLUS: Final = r"[^@\s+]*\+(?:\d+-[\da-f]+-|[\da-f]{4,8}\.[\da-f]{4,8}-)?"
+_DASH: Final = r"(?:[^@\s]*-)?(?:return|bounces?)-(?:\d+-|mc\.us\d+_\d+\.\d+-)?"
+_VERP: Final = later(
     rf"(?:(?:{_PLUS}|{_DASH})(?P<local>{_LOCAL})"
     rf"|[^@\s-]*-(?P<short>(?![^@\s=]*-){_LOCAL}))"
     r"=(?P<domain>[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63}){1,8})$"

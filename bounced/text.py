@@ -18,7 +18,7 @@ from typing import Final
 # What a decoded text part may hold; the rest is cut.
 MAX_TEXT: Final = 1_000_000
 
-_WESTERN = "cp1252"  # a superset of ISO-8859-1 that real mail means by it
+_WESTERN: Final = "cp1252"  # a superset of ISO-8859-1 that real mail means by it
 # codec: the names that mail gives to what it means
 _NAMES: Final[dict[str, str]] = {
     "utf-8": "us-ascii ascii utf-8 utf8 unknown-8bit x-unknown",
@@ -53,7 +53,7 @@ _CODECS: Final[dict[str, str]] = {
     **{name: codec for codec, names in _NAMES.items() for name in names.split()},
 }
 
-_UNSAFE = re.compile(
+_UNSAFE: Final = re.compile(
     "[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
     r"\ud800-\udfff\U000e0000-\U000e0fff]"
 )
@@ -96,10 +96,12 @@ def decode_charset(data: bytes, charset: str | None) -> str:
 
 # Pairs and triples that UTF-8 makes of letters, and what no Western word has: four letters in a
 # row that are not ASCII
-_TWICE = re.compile("[\xc2-\xc5\xd0\xd1][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\x80-\xff]{4}")
-_LATIN_RUN = re.compile("[\x80-\xff]{4}")
+_TWICE: Final = re.compile(
+    "[\xc2-\xc5\xd0\xd1][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\x80-\xff]{4}"
+)
+_LATIN_RUN: Final = re.compile("[\x80-\xff]{4}")
 # how each of these begins, which is found many times faster
-_LATIN_PAIR = re.compile("[\x80-\xff][\x80-\xff]")
+_LATIN_PAIR: Final = re.compile("[\x80-\xff][\x80-\xff]")
 
 
 def _encoded_once(text: str) -> str:
@@ -168,7 +170,7 @@ def _guess(sample: bytes, declared: str) -> str:
 
 
 # Words of Cyrillic letters are runs of 8-bit bytes; in Western text such bytes stand alone.
-_RUN = re.compile(rb"[\x80-\xff]{3,}")
+_RUN: Final = re.compile(rb"[\x80-\xff]{3,}")
 _CYRILLIC: Final = ("cp1251", "koi8-r", "iso8859-5", "cp866")
 # by which Cyrillic text is wrongly declared; Greek and Hebrew letters fall on frequent ones
 _MISTAKEN_FOR_CYRILLIC: Final = (*_CYRILLIC, "iso8859-2", "cp1250", "mac-roman", "cp850", "cp437")
@@ -188,7 +190,7 @@ def _cyrillic(sample: bytes) -> str | None:
 _ASCII: Final = bytes(range(128))
 # characters that are not ASCII, and bytes that make them, from which nothing is concluded
 _FEWEST: Final = 4
-_ASCII_LETTERS = re.compile("[\x00-\x7f]+")
+_ASCII_LETTERS: Final = re.compile("[\x00-\x7f]+")
 
 
 def _share(text: str, codec: str) -> float:
@@ -215,9 +217,11 @@ def _encoding_of(value: str) -> str:
     return re.split(r"[\s;(]", value.strip(" \t\"'").lower(), maxsplit=1)[0].strip("\"'")
 
 
-_ONLY_BASE64 = re.compile(rb"(?:[A-Za-z0-9+/]{40,76}\r?\n){1,2000}+[A-Za-z0-9+/]{0,76}={0,2}")
-_NO_QP = re.compile(rb"=(?![0-9A-F]{2}|\r?\n)")
-_BEGIN_UU = re.compile(rb"^begin [0-7]{3,4} [^\n]{1,200}\n", re.MULTILINE)
+_ONLY_BASE64: Final = re.compile(
+    rb"(?:[A-Za-z0-9+/]{40,76}\r?\n){1,2000}+[A-Za-z0-9+/]{0,76}={0,2}"
+)
+_NO_QP: Final = re.compile(rb"=(?![0-9A-F]{2}|\r?\n)")
+_BEGIN_UU: Final = re.compile(rb"^begin [0-7]{3,4} [^\n]{1,200}\n", re.MULTILINE)
 
 
 def _undeclared(data: bytes) -> bytes:
@@ -249,10 +253,10 @@ def _uudecoded(data: bytes) -> bytes:
 
 
 # white space that a relay put behind a soft line break (RFC 2045, 6.7)
-_PADDED_BREAK = re.compile(rb"=[ \t]{1,200}\r?\n")
+_PADDED_BREAK: Final = re.compile(rb"=[ \t]{1,200}\r?\n")
 # a line of words, or a rule of dashes: a list's footer, or the text of a lying header
-_WORDS = re.compile(rb"(?:^|\n)(?:[-_]{2}|\S{1,100} \S)")
-_NOT_BASE64 = bytes(
+_WORDS: Final = re.compile(rb"(?:^|\n)(?:[-_]{2}|\S{1,100} \S)")
+_NOT_BASE64: Final = bytes(
     set(range(256)) - set(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/")
 )
 
@@ -270,7 +274,7 @@ def _base64(data: bytes) -> bytes:
     return binascii.a2b_base64(data + b"=" * (-len(data) % 4))
 
 
-_WORD = re.compile(r"=\?([^?\s]{1,60})\?([bBqQ])\?([^?]{0,2000})\?=(?:\s+(?==\?))?")
+_WORD: Final = re.compile(r"=\?([^?\s]{1,60})\?([bBqQ])\?([^?]{0,2000})\?=(?:\s+(?==\?))?")
 
 
 def decode_words(value: str) -> str:
@@ -303,18 +307,18 @@ def _word(match: re.Match[str]) -> bytes:
 
 
 # `<head>` is hidden, `<header>` is not
-_HIDDEN = re.compile(r"<(!--|(?:script|style|head|title)(?![^\W_]))")
-_BREAK = re.compile(
+_HIDDEN: Final = re.compile(r"<(!--|(?:script|style|head|title)(?![^\W_]))")
+_BREAK: Final = re.compile(
     r"<(?:br|/p|/div|/tr|/li|/h[1-6]|/table|p|hr|/t[dh]|/d[dt]|/pre)\b[^<>]{0,500}>", re.IGNORECASE
 )
 # these begin a line where no line ended right before; what stands before is asked last, because
 # an expression that begins with a character is found many times faster
-_BEGIN = re.compile(
+_BEGIN: Final = re.compile(
     r"(?:<(?<=[^\s>]<)| <(?<=[^\s>] <))(?:li|tr|td|th|dt|dd|div|h[1-6]|table)\b[^<>]{0,500}>",
     re.IGNORECASE,
 )
 # `<user@example.com>` in a notice is an address, not markup
-_TAG = re.compile(r"</?[a-zA-Z!?](?:[^<>@\s]{0,500}(?:\s[^<>]{0,500})?)?>")
+_TAG: Final = re.compile(r"</?[a-zA-Z!?](?:[^<>@\s]{0,500}(?:\s[^<>]{0,500})?)?>")
 
 
 def strip_html(markup: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from bounced.decode import (
     evidence,
@@ -36,12 +36,12 @@ if TYPE_CHECKING:
 
 __all__ = ["decode"]
 
-NOBODY = "names no recipient"
+NOBODY: Final = "names no recipient"
 # what mail programs make of a report that they do not know
-_FILES = ("application/octet-stream", "application/x-delivery-status", "application/text")
-_ARRIVED = ("delivered-to", "x-original-to", "envelope-to", "to")
-_SENDERS = ("from", "sender", "reply-to", "return-path", "errors-to", "x-envelope-from")
-_SIGNING = frozenset(_SENDERS)
+_FILES: Final = ("application/octet-stream", "application/x-delivery-status", "application/text")
+_ARRIVED: Final = ("delivered-to", "x-original-to", "envelope-to", "to")
+_SENDERS: Final = ("from", "sender", "reply-to", "return-path", "errors-to", "x-envelope-from")
+_SIGNING: Final = frozenset(_SENDERS)
 
 
 class _View:
@@ -245,7 +245,7 @@ def _enriched(recipients: Sequence[RecipientReport], view: _View) -> list[Recipi
     return [_with_words(r, answers, by_name) for r in recipients]
 
 
-_WENT = (Action.DELIVERED, Action.RELAYED, Action.EXPANDED)
+_WENT: Final = (Action.DELIVERED, Action.RELAYED, Action.EXPANDED)
 
 
 def _with_words(

@@ -7,7 +7,7 @@ import tomllib
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from bounced.automaton import Alternatives
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from bounced.message import Message
 
-_BOOK = Path(__file__).with_name("formats.toml")
-_KEYS = frozenset({"name", "when", "begins", "recipient", "first_answer_for_all"})
+_BOOK: Final = Path(__file__).with_name("formats.toml")
+_KEYS: Final = frozenset({"name", "when", "begins", "recipient", "first_answer_for_all"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,39 +87,41 @@ class _Page:
 
 
 _A = ADDRESS.pattern
-_LEAD = r"^[ \t>|│┃║]{0,40}(?:(?:[*•·●–]|-{1,3}|\(?\d{1,3}[.)])[ \t]+)?"
-_LABEL = alternatives("recipient_label")
-_LINE_START = later(
+_LEAD: Final = r"^[ \t>|│┃║]{0,40}(?:(?:[*•·●–]|-{1,3}|\(?\d{1,3}[.)])[ \t]+)?"
+_LABEL: Final = alternatives("recipient_label")
+_LINE_START: Final = later(
     rf"{_LEAD}(?P<label>(?!<){_LABEL}(?:\s{{0,24}}[:：=]\s{{0,24}}|\s{{1,20}})(?:rfc822\s?;\s?)?)?[\"'“«\[(]{{0,2}}(?:<|&lt;)?(?:mailto:|smtp:)?(?P<address>{_A})(?P<after>.*)$",
     re.IGNORECASE,
 )
 # What may stand right behind an address that a line is about.
-_AFTER = re.compile(
+_AFTER: Final = re.compile(
     r"^[>\"'”»\])\s]*(?:&gt;)?(?:$|[>:：;,、，；.(\[\-–—<=]|\.\.\.|\s[-(=|│┃║—–…:：]|\s(?:on|at|because|said|failed|was|is|has|reason|rejected|unknown|\d{3}|via|host|could|does|不|은|는|の|は|ist|n'|no)\b|\s{2,}\S|\s(?:and|und|et|y|e|en|och|og|и)\s\S{1,70}@)",
     re.IGNORECASE,
 )
 # An address that quotes or brackets set off, whatever a language says next.
-_SET_OFF = later(
+_SET_OFF: Final = later(
     rf"{_LEAD}(?:'{_A}'|\"{_A}\"|<{_A}>|\[{_A}\])[ \t](?!wrote|schrieb)", re.IGNORECASE
 )
 # `Elsa Berg <elsa@example.com>` and nothing else
-_WITH_NAME = later(
+_WITH_NAME: Final = later(
     rf"{_LEAD}[\"']?[^\s<>@:：\"'(][^<>@:：\"(]{{0,60}}[\"']?[ \t]{{1,20}}"
     rf"[<(](?:mailto:)?(?P<address>{_A})"
     r"(?P<after>[>)][ \t]*(?:\(.*\)[:：,;.]?\s*|[,;.]?\s*|[:：].*))$"
 )
 # `Subject: Harbour Weekly, issue 118`, of the mail that a notice is about
-_ECHO = re.compile(rf"[\s*>|-]{{0,8}}{alternatives('echo')}[ \t]{{0,4}}(?:[:：]|$)", re.IGNORECASE)
+_ECHO: Final = re.compile(
+    rf"[\s*>|-]{{0,8}}{alternatives('echo')}[ \t]{{0,4}}(?:[:：]|$)", re.IGNORECASE
+)
 # `To=reader@example.com` in a list of keys
-_KEY = re.compile(
+_KEY: Final = re.compile(
     r"^([ \t]{0,8}(?:to|(?:mail_?|sent_?)?from|rcpt|recipient|address|e-?mail|user|sender)"
     r"[\w-]{0,12})=(?=\S{1,320}@)",
     re.IGNORECASE,
 )
 # what a program printed of its surroundings tells nothing of who failed
-_SHELL = re.compile(r"^[ \t]{0,8}(?:SHELL|PATH|HOME)=", re.MULTILINE)
-_COMMAND_LINE = later(rf"rcpt to:\s*<?(?P<address>{_A})>?", re.IGNORECASE)
-_TRANSCRIPT = later(
+_SHELL: Final = re.compile(r"^[ \t]{0,8}(?:SHELL|PATH|HOME)=", re.MULTILINE)
+_COMMAND_LINE: Final = later(rf"rcpt to:\s*<?(?P<address>{_A})>?", re.IGNORECASE)
+_TRANSCRIPT: Final = later(
     r"^[ \t>|]{0,12}(?:<<<\s*|\.\.\.\s*|(?-i:[A-Z]{2,12}):?[ \t]{1,8})?"
     r"(?:[45]\d\d|[45]\.\d\.\d{1,3}(?=[ \t]))[ \-](?:[45]\.\d\.\d{1,3} )?"
     rf".{{0,120}}?<?(?P<address>{_A})>?",
@@ -130,10 +132,10 @@ _BEFORE_INLINE: Final = (
     r"|[へに宛対地址人給给至向者][\s:：]{0,4})(?:the )?(?:(?:address|user|recipient|mailbox)\s)?"
     r"[\"'“«「<(\[]{0,2}(?:mailto:)?"
 )
-_INLINE = later(rf"{_BEFORE_INLINE}(?P<address>{_A})", re.IGNORECASE)
+_INLINE: Final = later(rf"{_BEFORE_INLINE}(?P<address>{_A})", re.IGNORECASE)
 # as much of it as stands before the `@`
-_LIKE_INLINE = re.compile(rf"{_BEFORE_INLINE}[^\s@]{{1,64}}@", re.IGNORECASE)
-_PARENTHESIS = later(
+_LIKE_INLINE: Final = re.compile(rf"{_BEFORE_INLINE}[^\s@]{{1,64}}@", re.IGNORECASE)
+_PARENTHESIS: Final = later(
     rf"^\s*[(<]?{alternatives('forwarded')}(?: from| to)?:?\s*<?(?P<address>{_A})",
     re.IGNORECASE,
 )
@@ -176,7 +178,7 @@ def recipients(notice: str, around: Surroundings) -> list[RecipientReport]:
     return list(found.values())
 
 
-_CODE_AND_ADDRESS = re.compile(r"^([ \t]{0,12}([45]\d\d)-)(?=[^\s@]{1,64}@)")
+_CODE_AND_ADDRESS: Final = re.compile(r"^([ \t]{0,12}([45]\d\d)-)(?=[^\s@]{1,64}@)")
 
 
 def _codes_apart(lines: list[str]) -> list[str]:
@@ -241,18 +243,18 @@ def _places(lines: list[str], around: Surroundings) -> list[_Place]:
 
 
 # The next of several addresses: `Unknown recipients: a@example.com; b@example.com`
-_FELLOW = later(
+_FELLOW: Final = later(
     rf"[>\"'”»\])]{{0,3}}\s{{0,3}}(?:[,;、，；]|\s(?:and|und|et|y|e|en|och|og|и)\s)\s{{0,3}}"
     rf"[<\"'“«(\[]{{0,2}}(?P<address>{_A})",
     re.IGNORECASE,
 )
 # `Sent to: a@example.com, b@example.com` tells whom the letter was for, not who failed.
-_OUR_LINE = re.compile(
+_OUR_LINE: Final = re.compile(
     r"[\s>]{0,8}(?:to|cc|sent to|mail to|message to|addressed to)\b", re.IGNORECASE
 )
 
 
-_WORD = re.compile(r"[^\W\d_]{2}")
+_WORD: Final = re.compile(r"[^\W\d_]{2}")
 
 
 def _with_fellows(places: list[_Place], lines: list[str], around: Surroundings) -> list[_Place]:
@@ -287,15 +289,15 @@ def _without_advised(places: list[_Place], lines: list[str], around: Surrounding
     return [place for place in places if place not in advised]
 
 
-_LISTED = re.compile(
+_LISTED: Final = re.compile(
     r"(?:recipients?|addresse?e?s?|users?|following|not delivered to[^:]{0,40}).{0,160}:\s*$",
     re.IGNORECASE,
 )
-_BARE = re.compile(r"^[ \t]{1,12}([A-Za-z0-9][\w.+-]{1,40})(?:[ \t]{2,}\S.*)?$")
+_BARE: Final = re.compile(r"^[ \t]{1,12}([A-Za-z0-9][\w.+-]{1,40})(?:[ \t]{2,}\S.*)?$")
 
 
 # a mail server's own name is not what stands behind its users' names
-_MAIL_DOMAIN = re.compile(r"[\w-]+\.(?:[a-z]{3,}|(?:[a-z]{2,3}\.)?[a-z]{2})", re.IGNORECASE)
+_MAIL_DOMAIN: Final = re.compile(r"[\w-]+\.(?:[a-z]{3,}|(?:[a-z]{2,3}\.)?[a-z]{2})", re.IGNORECASE)
 
 
 def _bare_names(lines: list[str], around: Surroundings) -> list[_Place]:
@@ -313,7 +315,7 @@ def _bare_names(lines: list[str], around: Surroundings) -> list[_Place]:
 
 
 # `RECIPIENT=a@example.com` in what a program printed
-_ENVIRONMENT = re.compile(r"[A-Z_]{3,20}=")
+_ENVIRONMENT: Final = re.compile(r"[A-Z_]{3,20}=")
 
 
 def _may_fail(address: str, around: Surroundings) -> bool:
@@ -361,14 +363,16 @@ def _line_starts(lines: list[str]) -> Iterator[_Place]:
         yield place
 
 
-_SENDER_LABEL = re.compile(rf"\W{{0,8}}{alternatives('sender_label')}\W{{0,8}}", re.IGNORECASE)
+_SENDER_LABEL: Final = re.compile(
+    rf"\W{{0,8}}{alternatives('sender_label')}\W{{0,8}}", re.IGNORECASE
+)
 # "the message that was sent by", and the sender stands on the next line
-_FROM_AT_THE_END = re.compile(
+_FROM_AT_THE_END: Final = re.compile(
     r"\b(?:from|sent by|sender|proveniente d[ae]|provenant de|procedente de|mittente|expéditeur"
     r"|remitente|enviado por|envoyé par|afkomstig van|absender|gesendet von|отправитель)[ :]*$",
     re.IGNORECASE,
 )
-_PROGRAM = re.compile(r"^\s*<?\"?\|?(/[^\"<>\s]{2,200})")
+_PROGRAM: Final = re.compile(r"^\s*<?\"?\|?(/[^\"<>\s]{2,200})")
 
 
 def _program(line: str) -> str:
@@ -437,8 +441,8 @@ def _with_names(lines: list[str]) -> Iterator[_Place]:
             yield _place(found, number)
 
 
-_CLOSING = re.compile(r"[>\"'”»\])\s]{0,200}+(?:&gt;)?[:：,;]{0,80}+\s{0,200}+")
-_LINKED = re.compile(r"<mailto:[^>]{0,320}>\s{0,80}+[:：,;]{0,80}+\s{0,80}+")
+_CLOSING: Final = re.compile(r"[>\"'”»\])\s]{0,200}+(?:&gt;)?[:：,;]{0,80}+\s{0,200}+")
+_LINKED: Final = re.compile(r"<mailto:[^>]{0,320}>\s{0,80}+[:：,;]{0,80}+\s{0,80}+")
 
 
 def _behind(pattern: re.Pattern[str], text: str) -> str:
@@ -525,7 +529,7 @@ def _anywhere(lines: list[str]) -> Iterator[_Place]:
 
 # --- what was said ---
 
-_REASON = re.compile(
+_REASON: Final = re.compile(
     r"^(?:rule|policy|cause|details?|explanation)\b[^:]{0,20}:|reason|raison|ursache|ragione"
     r"|razón|razão|oorzaak|przyczyn|説明|이유|error|said|response|because|diagnostic|原因|理由|grund|motif|motivo|reden|powód|причин|사유|エラー|错误|錯誤",
     re.IGNORECASE,
@@ -578,7 +582,7 @@ def _share(lines: list[str], places: list[_Place]) -> None:
 
 
 # what an address line holds beside the address where its answer stands above it
-_BARE_LINE = later(
+_BARE_LINE: Final = later(
     rf"^[ \t]*+(?:(?:for|to|an|für|pour|para|per|voor|do|для)\b:?[ \t]*+)?<?{_A}>?[ \t]*$"
 )
 
@@ -650,8 +654,8 @@ def _tells(reply: Reply) -> bool:
     return len(_NO_WORDS.sub("", text)) > 3
 
 
-_FOUR_LETTERS = re.compile(r"[a-z]{4}")
-_NO_WORDS = re.compile(r"status code:|[\d.\s#()-]+", re.IGNORECASE)
+_FOUR_LETTERS: Final = re.compile(r"[a-z]{4}")
+_NO_WORDS: Final = re.compile(r"status code:|[\d.\s#()-]+", re.IGNORECASE)
 
 
 def _candidates(place: _Place, page: _Page, *, lonely: bool) -> Iterator[str]:
@@ -730,13 +734,13 @@ def _trimmed(text: str) -> str:
 
 
 # which mail it was, told behind the answer
-_MAIL_NAMED = re.compile(
+_MAIL_NAMED: Final = re.compile(
     r"(?<=[\]).;,])[ ]message-id:?[ ]?<[^<>\s]{1,320}>(?:[ ]from[ ]\S{1,320})?$", re.IGNORECASE
 )
 
 
-_REASON_FIRST = re.compile(r"\(?reason:\s{0,200}+", re.IGNORECASE)
-_SAID = re.compile(
+_REASON_FIRST: Final = re.compile(r"\(?reason:\s{0,200}+", re.IGNORECASE)
+_SAID: Final = re.compile(
     r"remote host said:\s{0,200}+|delivery failed:?\s{0,200}+(?=\d{3})", re.IGNORECASE
 )
 
@@ -761,7 +765,7 @@ def _whole(lines: list[str], reply: Reply) -> Reply:
 _WHOLE: Final = 1_000
 
 
-_HOST = re.compile(
+_HOST: Final = re.compile(
     rf"{alternatives('remote_host')}['\"(\[]?"
     r"(?P<host>[A-Za-z0-9](?:[\w-]{0,62}\.){1,8}[A-Za-z]{2,24})\b",
     re.IGNORECASE,
@@ -777,7 +781,7 @@ def remote_host(text: str) -> str | None:
 
 
 # what keeps "was delivered to 17 of 20" from being good news
-_FAILURE = re.compile(
+_FAILURE: Final = re.compile(
     r"fail|error|reject|refus|unable|unknown|undeliver|\bno[tr]?\b|n't\b"
     r"|\b[45]\.\d\.\d|\b[45]\d\d[ -]",
     re.IGNORECASE,

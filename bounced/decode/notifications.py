@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
     from bounced.message import Message
 
-_LIMIT = 262_144
-_MOST = 1_000  # events or recipients
-_TEXT = ("text/plain", "application/json", "")
+_LIMIT: Final = 262_144
+_MOST: Final = 1_000  # events or recipients
+_TEXT: Final = ("text/plain", "application/json", "")
 
 
 def decode(message: Message) -> Report | None:

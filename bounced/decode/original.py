@@ -84,7 +84,7 @@ def returned_fields(message: Message, behind: Callable[[], str]) -> Headers:
     return returned_headers(block)
 
 
-_FIRST_FIELD = re.compile(
+_FIRST_FIELD: Final = re.compile(
     r"(?:received|return-path|from|to|subject|date|message-id|mime-version|sender|x-[\w-]+|content-type|reply-to|dkim-signature|delivered-to):",
     re.IGNORECASE,
 )
@@ -145,7 +145,7 @@ def _bracketed(piece: str) -> str:
     return piece.partition("(")[0].strip().strip("\"'")
 
 
-_FOR = re.compile(r"\bfor\s+<?([^\s<>;]{1,320})>?\s*;")
+_FOR: Final = re.compile(r"\bfor\s+<?([^\s<>;]{1,320})>?\s*;")
 
 
 def received_for(fields: Headers) -> list[str]:

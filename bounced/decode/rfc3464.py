@@ -28,12 +28,12 @@ _REPORT_LIMIT: Final = 512_000
 
 Group = dict[str, str]
 
-_FIELD = re.compile(r"^[ \t]{0,2}([A-Za-z][A-Za-z0-9-]{1,60})[ \t]*:[ \t]*(.*)$")
-_PER_RECIPIENT = ("final-recipient", "original-recipient", "action", "status")
+_FIELD: Final = re.compile(r"^[ \t]{0,2}([A-Za-z][A-Za-z0-9-]{1,60})[ \t]*:[ \t]*(.*)$")
+_PER_RECIPIENT: Final = ("final-recipient", "original-recipient", "action", "status")
 
 
 # where a part's closing boundary is damaged, the next part is no part of the report
-_NEXT_PART = re.compile(
+_NEXT_PART: Final = re.compile(
     r"^--[^\s-][^\n]{0,200}\ncontent-[a-z-]{1,40}:", re.IGNORECASE | re.MULTILINE
 )
 
@@ -49,7 +49,7 @@ def status_text(message: Message) -> str | None:
     return found[:_REPORT_LIMIT] or None
 
 
-_IN_TEXT = re.compile(
+_IN_TEXT: Final = re.compile(
     r"^[ \t]{0,2}(?:final|original)-recipient[ \t]*:", re.IGNORECASE | re.MULTILINE
 )
 
@@ -104,7 +104,7 @@ def groups(text: str) -> Iterator[Group]:
         yield group
 
 
-_KNOWN = {
+_KNOWN: Final = {
     "final-recipient", "original-recipient", "action", "status", "diagnostic-code", "remote-mta",
     "reporting-mta", "received-from-mta", "arrival-date", "last-attempt-date", "will-retry-until",
     "final-log-id", "dsn-gateway", "original-envelope-id",
@@ -185,8 +185,8 @@ def _recipient(group: Group) -> RecipientReport | None:
 
 
 # what was mailed may be no address at all, and is named all the same (`reader@#example.com`)
-_ODD = re.compile(r"[^\s@<>;,()]{1,64}@[^\s@<>;,()]{1,255}")
-_ESCAPED = re.compile(r"\\x\{([0-9A-Fa-f]{2,6})\}")
+_ODD: Final = re.compile(r"[^\s@<>;,()]{1,64}@[^\s@<>;,()]{1,255}")
+_ESCAPED: Final = re.compile(r"\\x\{([0-9A-Fa-f]{2,6})\}")
 
 
 def address_in(value: str) -> str | None:
@@ -211,8 +211,8 @@ def address_in(value: str) -> str | None:
     return found[0] if found and bare[found.end() : found.end() + 1] in _ENDS else None
 
 
-_FOLDED_QUOTE = re.compile(r'"[^"\n]{0,200}\n[^"]{0,200}"')
-_ENDS = ("", " ", ")", ",", ";", "\t", '"', "]", "(", ".", ":")
+_FOLDED_QUOTE: Final = re.compile(r'"[^"\n]{0,200}\n[^"]{0,200}"')
+_ENDS: Final = ("", " ", ")", ",", ";", "\t", '"', "]", "(", ".", ":")
 
 
 def _point(match: re.Match[str]) -> str:
@@ -250,8 +250,10 @@ def remote_mta(group: Group) -> str | None:
 
 
 # fields of a server's own that say what Diagnostic-Code should have said
-_EXPLAINS = re.compile(r"diagnostic|reason|error|explanation|(?:smtp|server)-(?:reply|response)")
-_TYPE = re.compile(r"^\s*([A-Za-z][\w-]{0,30})\s*;\s*")
+_EXPLAINS: Final = re.compile(
+    r"diagnostic|reason|error|explanation|(?:smtp|server)-(?:reply|response)"
+)
+_TYPE: Final = re.compile(r"^\s*([A-Za-z][\w-]{0,30})\s*;\s*")
 
 
 def diagnostic(group: Group) -> tuple[str | None, Reply]:
@@ -267,8 +269,10 @@ def diagnostic(group: Group) -> tuple[str | None, Reply]:
     return (kind[1].lower() if kind else None), reply
 
 
-_REPORTING = re.compile(r"^[ \t]{0,2}reporting-mta[ \t]*:(.*)$", re.IGNORECASE | re.MULTILINE)
-_ACTION = re.compile(r"^[ \t]{0,2}action[ \t]*:(.*)$", re.IGNORECASE | re.MULTILINE)
+_REPORTING: Final = re.compile(
+    r"^[ \t]{0,2}reporting-mta[ \t]*:(.*)$", re.IGNORECASE | re.MULTILINE
+)
+_ACTION: Final = re.compile(r"^[ \t]{0,2}action[ \t]*:(.*)$", re.IGNORECASE | re.MULTILINE)
 
 
 def reporting_mta(text: str) -> str | None:

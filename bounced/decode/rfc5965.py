@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from bounced.decode.evidence import failure_words, reply_subject, smtp_words
 from bounced.decode.original import addresses_in, returned_fields, returned_part
@@ -14,7 +14,7 @@ from bounced.model import Kind, RecipientReport, Reply, Report
 if TYPE_CHECKING:
     from bounced.message import Message
 
-_REMOVED = re.compile(r"redacted|removed|\[?hidden", re.IGNORECASE)
+_REMOVED: Final = re.compile(r"redacted|removed|\[?hidden", re.IGNORECASE)
 
 
 def decode(message: Message) -> Report | None:

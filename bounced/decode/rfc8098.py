@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from bounced.decode.evidence import daemon_sender
 from bounced.decode.rfc3464 import address_in, groups
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from bounced.message import Message
 
 # Dovecot's Sieve "reject" answers with a receipt that says "deleted" and a text that refuses.
-_REFUSED = re.compile(
+_REFUSED: Final = re.compile(
     r"automatically rejected|was rejected|message (?:was|has been) refused", re.IGNORECASE
 )
 
 
-_REFUSED_BY_FILTER = re.compile(
+_REFUSED_BY_FILTER: Final = re.compile(
     r"\b(?:message|mail) (?:was|has been) (?:automatically rejected|rejected automatically)\b",
     re.IGNORECASE,
 )

@@ -5,10 +5,11 @@ from __future__ import annotations
 import tomllib
 from functools import cache
 from pathlib import Path
+from typing import Final
 
 from bounced.automaton import Alternatives
 
-_BOOK = Path(__file__).with_name("words.toml")
+_BOOK: Final = Path(__file__).with_name("words.toml")
 
 
 @cache

@@ -43,34 +43,36 @@ _LETTERS: Final = str.maketrans(
 _OCTAL: Final = re.compile(r"(?:\\[2-3][0-7]{2}){2,400}")
 _ACCENTS: Final = re.compile("[\u0300-\u036f]")
 
-_TAG = re.compile(r"</?(?:a|b|br|p|i|u|font|span|div|strong|em|tt|code|pre|hr)(?: [^<>]*)?/?>")
-_LINK = re.compile(r"\b(?:(?:https?|ftp)://|mailto:|www\.)[^\s<>\"]+")
-_ADDRESS = re.compile(
+_TAG: Final = re.compile(
+    r"</?(?:a|b|br|p|i|u|font|span|div|strong|em|tt|code|pre|hr)(?: [^<>]*)?/?>"
+)
+_LINK: Final = re.compile(r"\b(?:(?:https?|ftp)://|mailto:|www\.)[^\s<>\"]+")
+_ADDRESS: Final = re.compile(
     r"(?:\"[^\"\s@]{1,64}\"|'[^'\s@]{1,30}(?: [^'\s@]{1,30})?'|[^\s<>@\"'()\[\]{},;:=|]{1,64})"
     r"@[^\s<>@\"'(){},;:|*]{1,255}"
 )
-_BRACKETED = re.compile(r"<[^<>\s]{0,320}>")
-_IPV4 = re.compile(
+_BRACKETED: Final = re.compile(r"<[^<>\s]{0,320}>")
+_IPV4: Final = re.compile(
     r"\[?(?<![\d.])\d{1,3}(?:\.\d{1,3}){3}(?![\d.]*\d)"
     r"(?: {1,9}\d{1,3}(?=\]))?\]?"  # Gmail adds the tail of a netblock
 )
-_IPV6 = re.compile(
+_IPV6: Final = re.compile(
     r"\[?(?:ipv6:)?(?<![0-9a-z:])(?=[0-9a-f]{0,4}\d|[0-9a-f:]{0,30}::)"
     r"(?:[0-9a-f]{0,4}:){3,7}[0-9a-f]{0,4}(?![0-9a-z:])\]?"
 )
-_HOST = re.compile(
+_HOST: Final = re.compile(
     r"(?<![a-z0-9._-])(?:[a-z0-9_-]{1,63}\.){1,12}"
     r"(?:[a-z]{2,18}|xn--[a-z0-9-]{2,59})(?![a-z0-9_-]|\.[a-z0-9])"
 )
-_ID = re.compile(
+_ID: Final = re.compile(
     r"(?<![0-9a-z])(?:[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
     r"|(?=[a-f]*\d)[0-9a-f]{10,}|(?=(?:[a-z]*\d){4})[0-9a-z]{14,})(?![0-9a-z])"
 )
-_LETTER_BEHIND_DOT = re.compile(r"\.[a-z]")
+_LETTER_BEHIND_DOT: Final = re.compile(r"\.[a-z]")
 # what addresses and ids are not without: digits, looked for first
-_LIKE_IPV4 = re.compile(r"\d\.\d{1,3}\.\d")
-_LIKE_ID = re.compile(r"\d(?:[0-9a-z]{5}|(?<=[0-9a-z]{5}\d))")
-_CONTINUED = re.compile(
+_LIKE_IPV4: Final = re.compile(r"\d\.\d{1,3}\.\d")
+_LIKE_ID: Final = re.compile(r"\d(?:[0-9a-z]{5}|(?<=[0-9a-z]{5}\d))")
+_CONTINUED: Final = re.compile(
     r"[245](?<!\S[245])\d\d-(?=\D|\d\.\d{1,3}\.\d{1,3} )(?:[245]\.\d{1,3}\.\d{1,3}(?=\s|$))?"
 )
 
