@@ -17,7 +17,7 @@ from functools import cache, cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 Hit = tuple[int, int, int]
 
@@ -130,6 +130,13 @@ _MOST_PLACES: Final = 200
 _MOST_SOUGHT: Final = 4
 
 
+# An alternative by its number, and how far before its letters it can begin: `_LINE`, or nothing for
+# anywhere.
+Spot = tuple[int, tuple[int, ...]]
+# Where letters stand, and the alternatives that need them.
+Found = tuple[int, list[Spot]]
+
+
 class Alternatives:
     """Regular expressions as alternatives of each other, without regard to case, `^` at any line.
 
@@ -140,29 +147,31 @@ class Alternatives:
     def __init__(self, entries: Sequence[str], *, begins: str = "") -> None:
         self._begins: Final = begins
         self._entries: Final = tuple(entries)
-        self._anchored: Final = begins.startswith("^")
+        self.anchored: Final = begins.startswith("^")
         self._compiled: Final[dict[int, re.Pattern[str]]] = {}
-        needing: dict[str, list[tuple[int, tuple[int, ...]]]] = {}
-        self._always: Final[list[int]] = []
+        # by their letters those that need these; and those of which none are known
+        self.needing: Final[dict[str, list[Spot]]] = {}
+        self.always: Final[list[int]] = []
         for number, entry in enumerate(entries):
-            bare = self._anchored or not begins
+            bare = self.anchored or not begins
             needed = _needed(entry if bare else f"{begins}(?:{entry})")
             if not needed:
-                self._always.append(number)
+                self.always.append(number)
             for one in needed:
-                needing.setdefault(one.letters, []).append((number, self._backwards(one)))
-        # of each needle the alternatives that need it, and how far back these can begin
-        self._needing: Final = tuple(needing.values())
-        self._automaton: Final = Automaton(needing)
+                self.needing.setdefault(one.letters, []).append((number, self._backwards(one)))
+        self._spots: Final = tuple(self.needing.values())
         self._remembered: Final = lru_cache(_REMEMBERED)(self._search)
         self.match: Final = lru_cache(_REMEMBERED)(self._match)
 
     def _backwards(self, needed: Needed) -> tuple[int, ...]:
-        """How far before its letters an alternative can begin: `_LINE`, or nothing for anywhere."""
-        if self._anchored or needed.in_line:
+        if self.anchored or needed.in_line:
             return _LINE
         near = needed.most <= _FARTHEST
         return tuple(range(needed.least, needed.most + 1)) if near else ()
+
+    @cached_property
+    def _automaton(self) -> Automaton:
+        return Automaton(self.needing)
 
     @cached_property
     def whole(self) -> re.Pattern[str]:
@@ -175,10 +184,14 @@ class Alternatives:
 
     def _search(self, text: str) -> re.Match[str] | None:
         low = _lowered(text)
-        if low is None:
-            return self.whole.search(text)
-        sought, places = self._likely(low)
+        found = self._automaton.find(low)
+        if not found and not self.always:
+            return None
+        sought, places = _likely(self, self._hits(found), low, 0, len(low))
         return self._first(text, sought, places) if sought or places else None
+
+    def _hits(self, found: list[Hit]) -> list[Found]:
+        return [(begin, self._spots[needle]) for needle, begin, _ in found]
 
     def before(self, text: str) -> str:
         """The text up to the first match; all of it where there is none."""
@@ -191,87 +204,148 @@ class Alternatives:
     def fullmatch(self, text: str) -> re.Match[str] | None:
         return self.whole.fullmatch(text)
 
-    def lines(self, text: str) -> Iterator[int]:
-        """Where each line begins, from top to bottom, that begins with an alternative."""
-        assert self._anchored  # noqa: S101 - a mistake of ours
-        low = _lowered(text)
-        if low is None or self._always:
-            return (found.start() for found in self.whole.finditer(text))
-        _, places = self._likely(low)
-        return self._beginnings(text, places)
-
-    def _beginnings(self, text: str, places: set[tuple[int, int]]) -> Iterator[int]:
-        last = -1
-        for at, number in sorted(places):
-            if at != last and self._pattern(number).match(text, at):
-                yield at
-                last = at
-
-    def standing(self, text: str) -> Iterator[int]:
-        """The places in the list of those alternatives that match in the text, lowest first."""
-        low = _lowered(text)
-        sought, places = self._likely(low or "")
-        if low is None:
-            sought.update(range(len(self._entries)))
-        if not sought and not places:
-            return
-        starts: dict[int, list[int]] = {number: [] for number in sought}
-        for start, number in places:
-            starts.setdefault(number, []).append(start)
-        for number in sorted(starts):
-            pattern = self._pattern(number)
-            if number in sought:
-                if pattern.search(text):
-                    yield number
-            elif any(pattern.match(text, start) for start in starts[number]):
-                yield number
-
-    def _likely(self, low: str) -> tuple[set[int], set[tuple[int, int]]]:
-        """Alternatives to search for, and places (begin, alternative) where one can match."""
-        sought = set(self._always)
-        places: set[tuple[int, int]] = set()
-        for needle, begin, _ in self._automaton.find(low):
-            for number, backwards in self._needing[needle]:
-                if backwards == _LINE:
-                    places.add((low.rfind("\n", 0, begin) + 1, number))
-                elif not backwards:
-                    sought.add(number)
-                else:
-                    places.update([(begin - b, number) for b in backwards if b <= begin])
-        return sought, places
-
     def _first(
         self, text: str, sought: set[int], places: set[tuple[int, int]]
     ) -> re.Match[str] | None:
         if len(places) > _MOST_PLACES or len(sought) > _MOST_SOUGHT:
             return self.whole.search(text)
         tried = (
-            (start, number, self._pattern(number).match(text, start))
+            (start, number, self.pattern(number).match(text, start))
             for start, number in sorted(places)
         )
         best = next((one for one in tried if one[2]), None)
         for number in sought:
-            found = self._pattern(number).search(text)
+            found = self.pattern(number).search(text)
             if found and (best is None or (found.start(), number) < best[:2]):
                 best = (found.start(), number, found)
         return best[2] if best else None
 
-    def _pattern(self, number: int) -> re.Pattern[str]:
-        if number not in self._compiled:
+    def pattern(self, number: int) -> re.Pattern[str]:
+        """One of the alternatives, with what stands before each."""
+        found = self._compiled.get(number)
+        if found is None:
             source = f"{self._begins}(?:{self._entries[number]})"
-            self._compiled[number] = re.compile(source, _FLAGS)
-        return self._compiled[number]
+            found = self._compiled[number] = re.compile(source, _FLAGS)
+        return found
 
 
-def _lowered(text: str) -> str | None:
-    """The text in lower case, letter for letter; None where that cannot be.
+def _likely(
+    one: Alternatives, hits: Sequence[Found], low: str, begin: int, end: int
+) -> tuple[set[int], set[tuple[int, int]]]:
+    """Alternatives to search for, and places (begin, alternative) where one can match."""
+    sought = set(one.always)
+    places: set[tuple[int, int]] = set()
+    for at, spots in hits:
+        if begin <= at < end:
+            for number, backwards in spots:
+                if backwards == _LINE:
+                    places.add((low.rfind("\n", begin, at) + 1 or begin, number))
+                elif not backwards:
+                    sought.add(number)
+                else:
+                    places.update([(at - b, number) for b in backwards if b <= at - begin])
+    return sought, places
 
-    Long s and dotless i, too, are equal to their kin where case does not count.
+
+class Lists:
+    """Lists of alternatives by their names, to be looked for together."""
+
+    def __init__(self, lists: Mapping[str, Alternatives]) -> None:
+        self.lists: Final = dict(lists)
+        owners: dict[str, list[tuple[str, list[Spot]]]] = {}
+        for name, one in lists.items():
+            for letters, spots in one.needing.items():
+                owners.setdefault(letters, []).append((name, spots))
+        self._owners: Final = tuple(owners.values())
+        self._automaton: Final = Automaton(owners)
+        self._always: Final = tuple(name for name, one in lists.items() if one.always)
+
+    def hits(self, low: str) -> dict[str, list[Found]]:
+        """Of each list what of its letters stands in a text (in lower case); most have nothing."""
+        found: dict[str, list[Found]] = {name: [] for name in self._always}
+        for needle, begin, _ in self._automaton.find(low):
+            for name, spots in self._owners[needle]:
+                if name in found:
+                    found[name].append((begin, spots))
+                else:
+                    found[name] = [(begin, spots)]
+        return found
+
+
+class Passage:
+    """A text in which one pass has found the letters of many lists.
+
+    What is asked of a part of it, from `begin` (where a line begins) to `end`, is answered as if
+    that part were all there is.
+    """
+
+    def __init__(self, lists: Lists, text: str) -> None:
+        self._lists: Final = lists.lists
+        self.text: Final = text
+        self._low: Final = _lowered(text)
+        self._hits: Final = lists.hits(self._low)
+
+    def holds(self, name: str, begin: int, end: int) -> bool:
+        """Whether an alternative of that list matches anywhere."""
+        hits = self._hits.get(name)
+        if hits is None:
+            return False
+        one = self._lists[name]
+        sought, places = _likely(one, hits, self._low, begin, end)
+        for start, number in places:
+            if one.pattern(number).match(self.text, start, end):
+                return True
+        text = self.text
+        return bool(sought) and any(one.pattern(n).search(text, begin, end) for n in sought)
+
+    def lines(self, name: str, begin: int, end: int) -> Iterator[int]:
+        """Where each line begins, from top to bottom, that begins with an alternative."""
+        hits = self._hits.get(name)
+        if hits is None:
+            return
+        one = self._lists[name]
+        assert one.anchored  # noqa: S101 - a mistake of ours
+        if one.always:
+            yield from (found.start() for found in one.whole.finditer(self.text, begin, end))
+            return
+        last = -1
+        _, places = _likely(one, hits, self._low, begin, end)
+        for start, number in sorted(places):
+            if start != last and one.pattern(number).match(self.text, start, end):
+                yield start
+                last = start
+
+    def standing(self, name: str, begin: int, end: int) -> Iterator[int]:
+        """The places in the list of those alternatives that match, lowest first."""
+        hits = self._hits.get(name)
+        if hits is None:
+            return
+        one = self._lists[name]
+        sought, places = _likely(one, hits, self._low, begin, end)
+        starts: dict[int, list[int]] = {number: [] for number in sought}
+        for start, number in places:
+            starts.setdefault(number, []).append(start)
+        for number in sorted(starts):
+            pattern = one.pattern(number)
+            if number in sought:
+                if pattern.search(self.text, begin, end):
+                    yield number
+            elif any(pattern.match(self.text, start, end) for start in starts[number]):
+                yield number
+
+
+def _lowered(text: str) -> str:
+    """The text in lower case, letter for letter.
+
+    Long s and the i without its dot, or with one where it is large, are equal to their kin where
+    case does not count.
     """
     low = text.lower()
     if not low.isascii():
+        if len(low) != len(text):
+            low = text.replace("\u0130", "i").lower()
         low = low.replace("\u017f", "s").replace("\u0131", "i")
-    return low if len(low) == len(text) else None
+    return low
 
 
 # --- what an expression cannot do without ---
@@ -291,8 +365,8 @@ def _needed(expression: str) -> list[Needed]:
     Empty where it can do without any. Python's own parser takes the expression apart; a Python
     that has none we know is answered with "any", and everything is looked for everywhere.
     """
-    if _LITERAL.fullmatch(expression) and (letters := _lowered(expression)):
-        return [Needed(letters, 0, 0)]  # the letters themselves, and no more
+    if _LITERAL.fullmatch(expression):
+        return [Needed(_lowered(expression), 0, 0)]  # the letters themselves, and no more
     try:
         parsed = importlib.import_module("re._parser").parse(expression, _FLAGS)
         return max(_ways(parsed, Needed("", 0, 0)), key=_worth, default=[])
@@ -372,7 +446,7 @@ def _spellings(kind: str, value: Any) -> list[str]:
 
 def _letter(code: int) -> str:
     """A letter of an expression as a text in lower case has it."""
-    return _lowered(chr(code)) or chr(code)
+    return _lowered(chr(code))
 
 
 def _sequences(parsed: Any) -> list[str]:

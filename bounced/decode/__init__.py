@@ -16,15 +16,8 @@ from bounced.decode import (
     rfc8098,
 )
 from bounced.decode.notice import Surroundings
-from bounced.decode.original import (
-    addresses_in,
-    cut,
-    received_for,
-    returned_fields,
-    returned_of,
-    returned_part,
-)
-from bounced.decode.words import pattern
+from bounced.decode.original import addresses_in, received_for, returned_of, returned_part
+from bounced.decode.view import View
 from bounced.message import CUT, read
 from bounced.model import Action, Kind, RecipientReport, Reply, Report
 from bounced.smtp import ADDRESS, parse_reply, verp_recipient
@@ -44,61 +37,17 @@ _SENDERS: Final = ("from", "sender", "reply-to", "return-path", "errors-to", "x-
 _SIGNING: Final = frozenset(_SENDERS)
 
 
-class _View:
-    """A message with what several decoders ask of it, each worked out once and only when asked."""
-
-    __slots__ = ("_around", "_cut", "_fields", "_is_report", "message")
-
-    def __init__(self, message: Message) -> None:
-        self.message = message
-        self._cut: tuple[str, str] | None = None
-        self._fields: Headers | None = None
-        self._around: Surroundings | None = None
-        self._is_report: bool | None = None
-
-    def _divided(self) -> tuple[str, str]:
-        if self._cut is None:
-            self._cut = cut(self.message.text())
-        return self._cut
-
-    @property
-    def said(self) -> str:
-        """The notice without the mail that it returns."""
-        return self._divided()[0]
-
-    @property
-    def fields(self) -> Headers:
-        """The headers of the returned mail."""
-        if self._fields is None:
-            self._fields = returned_fields(self.message, lambda: self._divided()[1])
-        return self._fields
-
-    @property
-    def around(self) -> Surroundings:
-        """Whose addresses stand around the notice."""
-        if self._around is None:
-            self._around = _surroundings(self.message, self.fields)
-        return self._around
-
-    @property
-    def is_report(self) -> bool:
-        """Whether a mail system reports here on a delivery."""
-        if self._is_report is None:
-            self._is_report = evidence.is_report(self.message, self.said)
-        return self._is_report
-
-
 def decode(message: Message) -> Report:
     """What a message tells about deliveries. Pure; never raises for bad mail."""
-    view = _View(message)
+    view = View(message)
     report = (
-        rfc5965.decode(message)
-        or rfc8098.decode(message)
+        rfc5965.decode(view)
+        or rfc8098.decode(view)
         or notifications.decode(message)
         or _structured(view)
-        or _challenge(message)
+        or _challenge(view)
         or _prose(view)
-        or rfc3834.decode(message)
+        or rfc3834.decode(view)
         or Report(Kind.OTHER)
     )
     envelope = _envelope(message, view.fields)
@@ -134,19 +83,26 @@ def _envelope(message: Message, fields: Headers) -> tuple[str, ...]:
     return tuple(place[:320] for place in places)
 
 
-def _challenge(message: Message) -> Report | None:
+def _challenge(view: View) -> Report | None:
     """A daemon's notice that quotes such words is a notice all the same."""
-    return None if evidence.daemon_sender(message) else rfc3834.challenge(message)
+    return None if view.daemon else rfc3834.challenge(view)
 
 
-def _structured(view: _View) -> Report | None:
+def _around(view: View) -> Surroundings:
+    """Whose addresses stand around the notice."""
+    if view.around is None:
+        view.around = _surroundings(view)
+    return view.around
+
+
+def _structured(view: View) -> Report | None:
     """A standard report, its gaps filled from the words beside it."""
     message = view.message
     status = rfc3464.status_text(message)
     if status is None and _may_carry_fields(view):
         status = rfc3464.fields_in(view.said)
     if status is None and any(part.content_type in _FILES for part in message.parts):
-        status = rfc3464.attached_fields(message, _FILES) if view.is_report else None
+        status = rfc3464.attached_fields(message, _FILES) if evidence.is_report(view) else None
     if status is None:
         return None
     cut_here = CUT in message.problems and message.parts[-1].content_type in rfc3464.TYPES
@@ -156,15 +112,14 @@ def _structured(view: _View) -> Report | None:
         return None  # nobody but the sender: never ours to act on
     if not recipients:
         action = rfc3464.first_action(status)
-        found = notice.recipients(view.said, view.around)
-        if not found:
+        recipients = notice.recipients(view.said, _around(view), action)
+        if not recipients:
             return None
-        recipients = [replace(r, action=action) for r in found]
     if _asks_for_a_person(recipients, view):
         return Report(Kind.CHALLENGE, format="rfc3464/challenge")
     if any(r.action is Action.DELAYED for r in recipients) and _expired(view.said):
         recipients = [replace(r, action=Action.FAILED) for r in recipients]
-    form = formats.recognise(message, view.said)
+    form = formats.recognise(message, view.beginnings())
     if form and form.first_answer_for_all:
         recipients = _only_the_named(recipients)
     return Report(
@@ -175,9 +130,7 @@ def _structured(view: _View) -> Report | None:
     )
 
 
-def _not_the_sender(
-    recipients: Sequence[RecipientReport], view: _View
-) -> Sequence[RecipientReport]:
+def _not_the_sender(recipients: Sequence[RecipientReport], view: View) -> Sequence[RecipientReport]:
     """Who sent what is returned is no recipient of it, whoever names them.
 
     Unless it was addressed to them too; but the bounce address never is what bounced.
@@ -194,19 +147,17 @@ def _not_the_sender(
     return [r for r in recipients if r.address.lower() not in senders]
 
 
-def _may_carry_fields(view: _View) -> bool:
+def _may_carry_fields(view: View) -> bool:
     if "-recipient" not in view.said and "-Recipient" not in view.said:
         return False
     message = view.message
-    return not message.headers or message.content_type == "multipart/report" or view.is_report
+    return not message.headers or view.report or evidence.is_report(view)
 
 
-def _asks_for_a_person(recipients: Sequence[RecipientReport], view: _View) -> bool:
+def _asks_for_a_person(recipients: Sequence[RecipientReport], view: View) -> bool:
     """A challenge in the form of a report: a diagnostic of the filter's own, no server's answer."""
     own = all((r.diagnostic_type or "").startswith("x-") and not r.reply.code for r in recipients)
-    if not own or evidence.daemon_sender(view.message):
-        return False
-    return pattern("challenge").search(view.said[:6_000]) is not None
+    return own and not view.daemon and view.says("challenge", 6_000)
 
 
 def _only_the_named(recipients: Sequence[RecipientReport]) -> list[RecipientReport]:
@@ -233,7 +184,7 @@ def kind_of(recipients: Sequence[RecipientReport]) -> Kind:
     return Kind.DELAY if Action.DELAYED in actions else Kind.DELIVERY
 
 
-def _enriched(recipients: Sequence[RecipientReport], view: _View) -> list[RecipientReport]:
+def _enriched(recipients: Sequence[RecipientReport], view: View) -> list[RecipientReport]:
     """Where the report keeps less than the words beside it say, take the words' answer."""
     silent = [r for r in recipients if r.reply.code is None and r.action not in _WENT]
     if not silent and ("<<<" not in view.message.text() or "<<<" not in view.said):
@@ -278,32 +229,30 @@ def _continues(longer: str, start: str) -> bool:
     )
 
 
-def _prose(view: _View) -> Report | None:
+def _prose(view: View) -> Report | None:
     """A notice in words only."""
-    message, text = view.message, view.said
-    if not view.is_report:
-        return _enclosed(view) if evidence.daemon_sender(message) else None
-    form = formats.recognise(message, text)
-    action = notice.action(message.header("subject"), text)
-    found = [replace(r, action=action) for r in notice.recipients(text, view.around)]
+    if not evidence.is_report(view):
+        return _enclosed(view) if view.daemon else None
+    form = formats.recognise(view.message, view.beginnings())
+    found = notice.recipients(view.said, _around(view), notice.action(view))
     if found:
         return Report(kind_of(found), tuple(found), form.name if form else "prose")
     if enclosed := _enclosed(view):
         return enclosed
-    believed = evidence.weigh(message) >= 4 and not evidence.takes_bounces(message)
-    if believed and _tells_of_failure(message, text):
+    believed = evidence.weigh(view) >= 4 and not view.takes_bounces
+    if believed and _tells_of_failure(view):
         return Report(Kind.BOUNCE, (), form.name if form else "prose", problems=(NOBODY,))
     return None
 
 
-def _tells_of_failure(message: Message, text: str) -> bool:
+def _tells_of_failure(view: View) -> bool:
     """Whether what names nobody speaks of a failed delivery all the same."""
-    if message.content_type == "multipart/report" or evidence.smtp_words(text):
+    if view.report or evidence.smtp_words(view.said):
         return True
-    return evidence.daemon_sender(message) and evidence.failure_words(text)
+    return view.daemon and view.speaks_of_failure()
 
 
-def _enclosed(view: _View) -> Report | None:
+def _enclosed(view: View) -> Report | None:
     """A notice that a mail system passes on as an attachment, if it was written to whom this is.
 
     What we sent is never asked: only a daemon's letter to the address that this one went to.
@@ -312,20 +261,18 @@ def _enclosed(view: _View) -> Report | None:
     sent_to = set(addresses_in(view.message.headers, "to", "delivered-to"))
     if part is None or sent_to.isdisjoint(addresses_in(view.fields, "to")):
         return None
-    inner = _View(read(part.data()))
-    if not evidence.daemon_sender(inner.message) or returned_part(inner.message) is part:
+    inner = View(read(part.data()))
+    if not inner.daemon or returned_part(inner.message) is part:
         return None
     found = _structured(inner)
-    if found is None and inner.is_report:
-        told = notice.recipients(inner.said, inner.around)
-        action = notice.action(inner.message.header("subject"), inner.said)
-        told = [replace(r, action=action) for r in told]
+    if found is None and evidence.is_report(inner):
+        told = notice.recipients(inner.said, _around(inner), notice.action(inner))
         found = Report(kind_of(told), tuple(told)) if told else None
     return found and replace(found, format="enclosed")
 
 
-def _surroundings(message: Message, fields: Headers) -> Surroundings:
-    """Whose addresses stand around the notice."""
+def _surroundings(view: View) -> Surroundings:
+    message, fields = view.message, view.fields
     failed = [
         a for value in message.all_headers("x-failed-recipients") for a in ADDRESS.findall(value)
     ]
@@ -353,8 +300,8 @@ def _surroundings(message: Message, fields: Headers) -> Surroundings:
         unlikely=_lower(delivered) - frozenset(mailed),
         mailed=tuple(a for a in mailed if a not in never),
         failed=tuple(failed[:1_000]),
-        host=_reporter(message),
-        subject=message.header("subject") if evidence.report_subject(message) else "",
+        host=_reporter(view),
+        subject=view.subject if view.report_subject else "",
     )
 
 
@@ -363,9 +310,10 @@ def _untagged(address: str) -> str:
     return f"{account.partition('+')[0]}@{domain}"
 
 
-def _reporter(message: Message) -> str | None:
-    sender = next(iter(addresses_in(message.headers, "from")), None)
-    return sender.rpartition("@")[2] if sender and evidence.daemon_sender(message) else None
+def _reporter(view: View) -> str | None:
+    """The domain of the daemon that wrote the notice."""
+    sender = next(iter(addresses_in(view.message.headers, "from")), None) if view.daemon else None
+    return sender.rpartition("@")[2] if sender else None
 
 
 def _lower(addresses: Sequence[str]) -> frozenset[str]:

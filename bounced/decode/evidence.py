@@ -7,7 +7,6 @@ forwards or quotes a bounce writes from an address of their own, with a subject 
 from __future__ import annotations
 
 import re
-from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from bounced.automaton import later
@@ -15,7 +14,7 @@ from bounced.decode.words import pattern
 from bounced.smtp import ADDRESS, addresses, first_address
 
 if TYPE_CHECKING:
-    from bounced.message import Message
+    from bounced.decode.view import View
 
 _SMTP_REPLY: Final = re.compile(
     r"(?<![\d.])[45][0-57]\d[ \-]+(?:#?[45]\.\d\.\d{1,3}\b|(?:[A-Z<]|[^\x00-\x7f])[^\n]{3,})"
@@ -26,92 +25,53 @@ _LIKE_REPLY: Final = re.compile(r"[45](?:[0-57]\d[ \-]|\.[0-7]\.\d)")
 _ADDRESS_AT: Final = re.compile(r"\S@\S")
 
 
-def daemon_sender(message: Message) -> bool:
-    """Whether a mail system signs it."""
-    sender = message.header("from") or message.header("sender")
-    return _daemon(sender) if len(sender) <= 200 else _daemon.__wrapped__(sender)
-
-
-@lru_cache(1_024)
-def _daemon(sender: str) -> bool:
-    address = first_address(sender)
-    name = sender.replace(address, "").strip(" \"'<>()")
-    # what a host is called tells nothing: "mailer.example.com" has people, too
-    account = address[: address.rfind("@") + 1]
-    if not address or pattern("daemon").search(account):
-        return pattern("daemon").search(sender) is not None
-    # a person may be called Daemon, and a newsletter Postmaster Digest
-    found = pattern("daemon").search(name)
-    return found is not None and len(found[0]) * 10 >= len(name) * 6
-
-
-def null_sender(message: Message) -> bool:
-    """Whether its envelope sender was empty (RFC 5321, 4.5.5)."""
-    return any(value.strip() in ("<>", "") for value in message.all_headers("return-path"))
-
-
-def report_subject(message: Message) -> bool:
-    subject = message.header("subject")
-    called = pattern("report_subject").search(subject) or pattern("undelivered").search(subject)
-    return called is not None
-
-
-def reply_subject(message: Message) -> bool:
-    """Whether a person answers or forwards."""
-    return _ANSWER.match(message.header("subject")) is not None
-
-
-_ANSWER: Final = re.compile(
-    r"(?:re|fwd?|aw|wg|tr|rv|antw|sv|vs|enc|回复|回覆|答复|转发|轉寄)\s{0,80}(?:\[\d+\])?\s{0,80}[:：]",
-    re.IGNORECASE,
-)
-
-
-def failure_words(text: str) -> bool:
-    head = text[:20_000]
-    return any(pattern(name).search(head) for name in ("failure", "delayed", "undelivered"))
-
-
 def smtp_words(text: str) -> bool:
     text = text[:20_000]
     likely = _LIKE_REPLY.search(text)
     return likely is not None and _SMTP_REPLY.search(text, likely.start()) is not None
 
 
-def is_report(message: Message, notice: str) -> bool:
+def is_report(view: View) -> bool:
     """Whether to believe that a mail system reports here on a delivery.
 
     Bare bodies (no headers at all) are believed by their words alone.
     """
+    if view.believed is None:
+        view.believed = _is_report(view)
+    return view.believed
+
+
+def _is_report(view: View) -> bool:
+    message = view.message
     if not message.headers:
-        told = failure_words(notice) and _ADDRESS_AT.search(notice) is not None
+        notice = view.said
+        told = view.speaks_of_failure() and _ADDRESS_AT.search(notice) is not None
         return told and (smtp_words(notice) or not _asks_about_it(notice[:8_000]))
     if message.header("x-failed-recipients"):
         return True
-    if by_person(message) or says_itself_automatic(message) or by_list(message):
+    if by_person(view) or says_itself_automatic(view) or by_list(view):
         return False
-    points = weigh(message)
-    if points < 1 or _a_postmaster_writes(message, notice):
+    points = weigh(view)
+    if points < 1 or _a_postmaster_writes(view):
         return False  # whatever it says: a person's mail, which most mail is
-    reply = smtp_words(notice)
-    if _nothing_came_back(message, notice, reply=reply) or (
-        not reply and _speaks_of_other_things(message, notice)
-    ):
+    reply = smtp_words(view.said)
+    if _nothing_came_back(view, reply=reply) or (not reply and _speaks_of_other_things(view)):
         return False
-    return _agree(message, notice, points, reply=reply)
+    return _agree(view, points, reply=reply)
 
 
-def _agree(message: Message, notice: str, points: int, *, reply: bool) -> bool:
+def _agree(view: View, points: int, *, reply: bool) -> bool:
     """Whether the headers' `points` and the words say enough together."""
-    words = failure_words(notice) or pattern("delivered").search(notice[:4_000]) is not None
+    notice = view.said
+    words = view.speaks_of_failure() or view.says("delivered", 4_000)
     points += words + reply
     head = notice[:8_000]
     named = _address_line(head)
-    if by_machine(message):
+    if by_machine(view):
         named = named or len({found[0].lower() for found in addresses(head)}) == 1
-        answers = bool(message.header("in-reply-to"))
-        enough = 3 if daemon_sender(message) and named and not answers else 4
-        return points >= enough and (words or reply or report_subject(message))
+        answers = bool(view.message.header("in-reply-to"))
+        enough = 3 if view.daemon and named and not answers else 4
+        return points >= enough and (words or reply or view.report_subject)
     # nobody says that a machine wrote it: subject, words, code and an address line must agree, and
     # nothing in it may ask or greet anybody, be it below a notice that was pasted
     coded = _CODE_ANYWHERE.search(notice[:4_000]) is not None
@@ -133,36 +93,36 @@ def _address_line(head: str) -> bool:
 _CODE_ANYWHERE: Final = re.compile(r"(?<![\d.])[45][0-57]\d(?![\d.])|(?<![\d.])[45]\.\d\.\d")
 
 
-def _a_postmaster_writes(message: Message, notice: str) -> bool:
+def _a_postmaster_writes(view: View) -> bool:
     """Whether it takes its own bounces and says of no mail that it was not delivered."""
-    report = message.content_type == "multipart/report"
-    return takes_bounces(message) and not report and not failure_words(notice)
+    return view.takes_bounces and not view.report and not view.speaks_of_failure()
 
 
-def _speaks_of_other_things(message: Message, notice: str) -> bool:
+def _speaks_of_other_things(view: View) -> bool:
     """Whether what was not delivered is no mail: a parcel, tickets, an order.
 
     Asked where no server's reply is quoted. A mail system that signs as one is believed.
     """
-    nameless = null_sender(message) and "@" not in message.header("from")
-    if nameless or daemon_sender(message) or message.content_type == "multipart/report":
+    nameless = view.null_sender and "@" not in view.message.header("from")
+    if nameless or view.daemon or view.report:
         return False
-    told = message.header("subject") + "\n" + notice[:8_000]
-    if pattern("parcels").search(told) or pattern("mail_words").search(told) is None:
+    if view.told("parcels", 8_000):
         return True
-    return not report_subject(message)
+    told = view.subject + "\n" + view.said[:8_000]
+    return pattern("mail_words").search(told) is None or not view.report_subject
 
 
-def _nothing_came_back(message: Message, notice: str, *, reply: bool) -> bool:
+def _nothing_came_back(view: View, *, reply: bool) -> bool:
     """Whether a program warns the owner of a mailbox, or tells that a mail went on without a part.
 
     Both speak like a refusal, and neither says that a mail was returned.
     """
-    if message.content_type == "multipart/report":
+    if view.report:
         return False
-    told = message.header("subject") + "\n" + notice[:2_000]
-    went_on = pattern("went_on").search(told) is not None
-    return went_on or (not reply and pattern("own_mailbox").search(told[:400]) is not None)
+    if view.told("went_on", 2_000):
+        return True
+    # at the beginning of the two, of which the subject is a part
+    return not reply and view.told("own_mailbox", 399 - len(view.subject))
 
 
 def _asks_about_it(head: str) -> bool:
@@ -171,66 +131,44 @@ def _asks_about_it(head: str) -> bool:
     return pattern("asks").search(head[: first.start()] if first else head) is not None
 
 
-def by_list(message: Message) -> bool:
+def by_list(view: View) -> bool:
     """Whether it was sent to a list's readers, which no mail system's report is."""
+    message = view.message
     listed = message.header("list-unsubscribe") or message.header("list-post")
-    if not listed and not null_sender(message):
+    if not listed and not view.null_sender:
         listed = message.header("list-id")
-    return (
-        bool(listed) and message.content_type != "multipart/report" and not daemon_sender(message)
-    )
+    return bool(listed) and not view.report and not view.daemon
 
 
-def takes_bounces(message: Message) -> bool:
-    """Whether the mail takes its own bounces where it says that it comes from."""
-    sender = first_address(message.header("from").lower())
-    returns = [value.strip(" <>").lower() for value in message.all_headers("return-path")]
-    return sender != "" and sender in returns
-
-
-def by_machine(message: Message) -> bool:
+def by_machine(view: View) -> bool:
     """Whether sender, envelope or headers say that no person wrote this."""
-    submitted = message.header("auto-submitted").lower()
-    answered = bool(submitted) and not submitted.startswith("no")
-    report = message.content_type == "multipart/report"
-    return answered or report or daemon_sender(message) or null_sender(message)
+    return view.automatic or view.report or view.daemon or view.null_sender
 
 
-def by_person(message: Message) -> bool:
+def by_person(view: View) -> bool:
     """Whether the mail takes its own bounces at the address that signs it, as no daemon does."""
-    signed = message.header("from").lower()
+    if view.automatic or view.report or not view.takes_bounces:
+        return False
+    signed = view.message.header("from").lower()
     sender = first_address(signed)
     name = signed.replace(sender, "").strip(" \"'<>()")
-    submitted = message.header("auto-submitted").lower()
-    automatic = bool(submitted) and not submitted.startswith("no")
     return (
-        takes_bounces(message)
-        and not (automatic or message.content_type == "multipart/report")
-        and pattern("daemon").search(sender[: sender.rfind("@") + 1]) is None
+        pattern("daemon").search(sender[: sender.rfind("@") + 1]) is None
         and pattern("daemon").fullmatch(name) is None
     )
 
 
-def says_itself_automatic(message: Message) -> bool:
+def says_itself_automatic(view: View) -> bool:
     """Whether a mailbox, not a mail system, says in the subject that it answered by itself."""
-    subject = message.header("subject")
-    return (
-        pattern("auto_reply_itself").search(subject) is not None
-        and not report_subject(message)
-        and not daemon_sender(message)
-    )
+    return not view.daemon and view.titled("auto_reply_itself") and not view.report_subject
 
 
-def weigh(message: Message) -> int:
+def weigh(view: View) -> int:
     """What the headers alone say for a mail system (positive) or a person (negative)."""
-    daemon, null = daemon_sender(message), null_sender(message)
-    submitted = message.header("auto-submitted").lower()
-    points = 2 * daemon + 2 * null + 2 * report_subject(message)
-    points += (message.content_type == "multipart/report") + (
-        bool(submitted) and not submitted.startswith("no")
-    )
-    if not daemon:
-        points -= 3 * reply_subject(message) + 2 * (
-            bool(message.header("in-reply-to")) and not null
+    points = 2 * view.daemon + 2 * view.null_sender + 2 * view.report_subject
+    points += view.report + view.automatic
+    if not view.daemon:
+        points -= 3 * view.reply_subject + 2 * (
+            bool(view.message.header("in-reply-to")) and not view.null_sender
         )
     return points

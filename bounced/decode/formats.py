@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from bounced.automaton import Alternatives
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from bounced.message import Message
 
@@ -31,14 +31,16 @@ class Format:
     first_answer_for_all: bool = False
 
 
-def recognise(message: Message, notice: str) -> Format | None:
-    """The first dialect that fits, or None."""
-    forms, (beginnings, begun, others) = formats(), _evidence()
+def recognise(message: Message, begun: Iterable[int]) -> Format | None:
+    """The first dialect that fits, or None; `begun` are the places of those in `beginnings()` with
+    whose words the notice begins, lowest first.
+    """
+    forms, (of_words, others) = formats(), _evidence()
     known = {header: _known(header, message.header(header)) for header in _signatures()}
     first = len(forms)
-    for place in beginnings.standing(notice[:20_000]):
-        if _signed(forms[begun[place]], known):
-            first = begun[place]
+    for place in begun:
+        if _signed(forms[of_words[place]], known):
+            first = of_words[place]
             break
     if any(known.values()):
         silent = (number for number in others if _signed(forms[number], known))
@@ -75,13 +77,17 @@ def _known_by(header: str, value: str) -> frozenset[str]:
 
 
 @cache
-def _evidence() -> tuple[Alternatives, tuple[int, ...], tuple[int, ...]]:
-    """What notices begin with, to be looked for at once, the places of these dialects in the
-    book, and the places of those that have no words of their own.
-    """
-    begun = {number: form.begins for number, form in enumerate(formats()) if form.begins}
-    others = tuple(number for number in range(len(formats())) if number not in begun)
-    return Alternatives([one.whole.pattern for one in begun.values()]), tuple(begun), others
+def beginnings() -> Alternatives:
+    """What notices begin with, of those dialects that have words of their own."""
+    return Alternatives([form.begins.whole.pattern for form in formats() if form.begins])
+
+
+@cache
+def _evidence() -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The places of these dialects in the book, and of those that have no words of their own."""
+    forms = list(enumerate(formats()))
+    begun = tuple(number for number, form in forms if form.begins)
+    return begun, tuple(number for number, form in forms if not form.begins)
 
 
 @cache

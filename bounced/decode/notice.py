@@ -22,6 +22,8 @@ from bounced.smtp import ADDRESS, addresses, find_code, find_status, parse_reply
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from bounced.decode.view import View
+
 MAX_NOTICE: Final = 65_536
 MAX_LINES: Final = 2_000
 MAX_LINE: Final = 2_000
@@ -144,8 +146,10 @@ _ROLES: Final = frozenset(
 )
 
 
-def recipients(notice: str, around: Surroundings) -> list[RecipientReport]:
-    """Who failed and what was said, most trustworthy way of naming first."""
+def recipients(
+    notice: str, around: Surroundings, action: Action = Action.FAILED
+) -> list[RecipientReport]:
+    """To whom that happened and what was said, most trustworthy way of naming first."""
     lines = [line[:MAX_LINE] for line in notice[:MAX_NOTICE].split("\n")[:MAX_LINES]]
     if "=" in notice and not _SHELL.search(notice[:MAX_NOTICE]):
         lines = [_KEY.sub(r"\1: ", line) if "@" in line else line for line in lines]
@@ -165,6 +169,7 @@ def recipients(notice: str, around: Surroundings) -> list[RecipientReport]:
             found[key] = RecipientReport(
                 place.address,
                 reply,
+                action,
                 original_address=place.original,
                 remote_mta=remote_host(reply.text),
             )
@@ -788,16 +793,19 @@ _FAILURE: Final = re.compile(
 )
 
 
-def action(subject: str, notice: str) -> Action:
+def action(view: View) -> Action:
     """Whether the notice warns of a delay, or reports a failure or a success."""
-    head = notice[:4_000]
-    told = subject + "\n" + head
-    if pattern("delivered").search(told) and not _FAILURE.search(told):
-        return Action.DELIVERED
-    if pattern("delay_subject").search(subject):
-        given_up = re.search(r"\bfail|undeliver|giv(?:en|ing) up", subject, re.IGNORECASE)
-        return Action.FAILED if given_up else Action.DELAYED
-    if not (pattern("delayed").search(told) and pattern("going_on").search(head)):
+    if view.told("delivered", _HEAD):
+        told = f"{view.subject}\n{view.said[:_HEAD]}"
+        if not _FAILURE.search(told):
+            return Action.DELIVERED
+    if view.titled("delay_subject"):
+        return Action.FAILED if _GIVEN_UP.search(view.subject) else Action.DELAYED
+    if not (view.told("delayed", _HEAD) and pattern("going_on").search(view.said[:_HEAD])):
         return Action.FAILED
-    final = pattern("final").search(head) or pattern("final").search(subject)
+    final = view.says("final", _HEAD) or view.titled("final")
     return Action.FAILED if final else Action.DELAYED
+
+
+_HEAD: Final = 4_000
+_GIVEN_UP = re.compile(r"\bfail|undeliver|giv(?:en|ing) up", re.IGNORECASE)

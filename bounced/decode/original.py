@@ -11,7 +11,7 @@ import re
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Final
 
-from bounced.automaton import Alternatives
+from bounced.automaton import Alternatives, Lists, Passage
 from bounced.decode.words import entries
 from bounced.message import enclosed_headers, returned_headers
 from bounced.model import Returned
@@ -19,7 +19,7 @@ from bounced.smtp import is_address
 from bounced.text import decode_words
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from bounced.message import Headers, Message, Part
 
@@ -35,22 +35,33 @@ _RETURNED_TYPES: Final = (
 )
 
 
-def cut(text: str) -> tuple[str, str]:
+def cut(text: str, borders: Iterable[int] | None = None) -> tuple[str, str]:
     """A text divided into what the server said and the mail it returns (possibly empty).
 
     A border at the very top is no border: something must have been said before it. Nor is a
     list of fields that the notice sets apart by indenting it, to go on at the margin behind it.
+    `borders` are the lines that begin like one, where they are known already.
     """
-    at = next((at for at in _borders().lines(text) if _divides(text, at)), len(text))
+    if borders is None:
+        borders = Passage(_alone(), text).lines(BORDER, 0, len(text))
+    at = next((at for at in borders if _divides(text, at)), len(text))
     return text[:at], text[at:]
 
 
+BORDER: Final = "border"
+
+
 @cache
-def _borders() -> Alternatives:
+def borders() -> Alternatives:
     """How lines begin from which on a notice only repeats the mail that it returns."""
     ruled = [f"{_RULED}(?:{border})" for border in entries("border")]
     indented = [f"{_INDENTED}(?:{header})" for header in entries("returned_header")]
     return Alternatives([*ruled, *indented], begins="^")
+
+
+@cache
+def _alone() -> Lists:
+    return Lists({BORDER: borders()})
 
 
 # the rest of an indented paragraph, and then a line at the margin

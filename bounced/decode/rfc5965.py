@@ -5,21 +5,23 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from bounced.decode.evidence import failure_words, reply_subject, smtp_words
+from bounced.decode.evidence import smtp_words
 from bounced.decode.original import addresses_in, returned_fields, returned_part
 from bounced.decode.rfc3464 import address_in, groups
-from bounced.decode.words import pattern
+from bounced.decode.view import FAILURE
 from bounced.model import Kind, RecipientReport, Reply, Report
 
 if TYPE_CHECKING:
+    from bounced.decode.view import View
     from bounced.message import Message
 
 _REMOVED: Final = re.compile(r"redacted|removed|\[?hidden", re.IGNORECASE)
 
 
-def decode(message: Message) -> Report | None:
+def decode(view: View) -> Report | None:
     """A complaint, or None. Who complained is told by the report, else by the returned mail."""
-    fields = _feedback(message)
+    message = view.message
+    fields = _feedback(view)
     if fields is None:
         return _opt_out(message)
     kind = fields.get("feedback-type", "abuse").lower()
@@ -34,7 +36,8 @@ def decode(message: Message) -> Report | None:
     return Report(Kind.COMPLAINT, recipients, f"arf/{kind[:30]}", reporting_mta=reporter)
 
 
-def _feedback(message: Message) -> dict[str, str] | None:
+def _feedback(view: View) -> dict[str, str] | None:
+    message = view.message
     part = message.part_of("message/feedback-report")
     if part is not None:
         merged: dict[str, str] = {}
@@ -43,22 +46,27 @@ def _feedback(message: Message) -> dict[str, str] | None:
         return merged
     if message.parameter("report-type").lower() == "feedback-report":
         return {}
-    if message.header("x-hmxmroriginalrecipient") or _is_junk_report(message):
+    if message.header("x-hmxmroriginalrecipient") or _is_junk_report(view):
         return {}
-    return {} if _in_words(message) else None
+    return {} if _in_words(view) else None
 
 
-def _in_words(message: Message) -> bool:
+def _in_words(view: View) -> bool:
     """Whether a provider encloses a mail that its reader complained of, and says so in words.
 
     A filter that refuses a mail may call it the same, but speaks of a delivery, too.
     """
+    message = view.message
     if message.content_type != "multipart/mixed" or returned_part(message) is None:
         return False
-    told = message.header("subject") + "\n" + message.text()[:4_000]
-    if pattern("complaint").search(told) is None or reply_subject(message):
+    if not view.writes("complaint", _HEAD, titled=True) or view.reply_subject:
         return False
-    return not (failure_words(told) or smtp_words(told))
+    if any(view.writes(name, _HEAD, titled=True) for name in FAILURE):
+        return False
+    return not smtp_words(f"{view.subject}\n{message.text()[:_HEAD]}")
+
+
+_HEAD: Final = 4_000
 
 
 def _opt_out(message: Message) -> Report | None:
@@ -72,9 +80,9 @@ def _opt_out(message: Message) -> Report | None:
     return Report(Kind.COMPLAINT, (who,), "arf/opt-out")
 
 
-def _is_junk_report(message: Message) -> bool:
+def _is_junk_report(view: View) -> bool:
     """Outlook.com's junk mail reporting sends the mail itself, forwarded, with no report."""
     return (
-        message.header("from").lower().find("staff@hotmail.com") >= 0
-        and "complaint about" in message.header("subject").lower()
+        "complaint about" in view.subject.lower()
+        and "staff@hotmail.com" in view.message.header("from").lower()
     )

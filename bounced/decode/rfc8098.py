@@ -5,14 +5,13 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from bounced.decode.evidence import daemon_sender
 from bounced.decode.rfc3464 import address_in, groups
 from bounced.decode.words import pattern
 from bounced.model import Kind, RecipientReport, Report
 from bounced.smtp import first_address, parse_reply
 
 if TYPE_CHECKING:
-    from bounced.message import Message
+    from bounced.decode.view import View
 
 # Dovecot's Sieve "reject" answers with a receipt that says "deleted" and a text that refuses.
 _REFUSED: Final = re.compile(
@@ -26,11 +25,12 @@ _REFUSED_BY_FILTER: Final = re.compile(
 )
 
 
-def decode(message: Message) -> Report | None:
+def decode(view: View) -> Report | None:
     """A receipt (or a refusal in its form), or None."""
+    message = view.message
     part = message.part_of("message/disposition-notification")
     if part is None:
-        return _refused_in_words(message) or _in_words(message)
+        return _refused_in_words(view) or _in_words(view)
     refused = (
         "deleted" in part.text().lower() or "rejected" in message.header("auto-submitted").lower()
     )
@@ -49,20 +49,22 @@ def decode(message: Message) -> Report | None:
     return Report(Kind.RECEIPT, (reader,), "rfc8098")
 
 
-def _in_words(message: Message) -> Report | None:
+def _in_words(view: View) -> Report | None:
     """A receipt whose machine-readable part is missing."""
-    titled = pattern("receipt_subject").search(message.header("subject")) is not None
-    if titled and pattern("receipt").search(message.text()[:4_000]):
+    message = view.message
+    if view.titled("receipt_subject") and pattern("receipt").search(message.text()[:4_000]):
         return Report(Kind.RECEIPT, format="receipt-text")
     if message.parameter("report-type").lower() != "disposition-notification":
         return None
     return Report(Kind.RECEIPT, format="rfc8098")
 
 
-def _refused_in_words(message: Message) -> Report | None:
+def _refused_in_words(view: View) -> Report | None:
     """A mailbox's refusal that is a plain automatic reply, signed by the one who refuses."""
-    automatic = message.header("auto-submitted").lower().startswith("auto-")
-    if not automatic or daemon_sender(message):
+    message = view.message
+    if not view.automatic or view.daemon:
+        return None
+    if not message.header("auto-submitted").lower().startswith("auto-"):
         return None
     said = message.text()[:2_000]
     sender = first_address(message.header("from"))

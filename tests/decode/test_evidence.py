@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from bounced import parse
-from bounced.decode import evidence
+from bounced.decode.view import View
 from bounced.decode.words import pattern
 from bounced.message import read
 from bounced.model import Kind
@@ -104,7 +104,7 @@ def test_a_mail_system_is_believed(sender: str, subject: str, returns: str) -> N
     ],
 )
 def test_who_signs_like_a_mail_system(sender: str, daemon: bool) -> None:  # noqa: FBT001
-    assert evidence.daemon_sender(read(mail(sender, "x", "x"))) is daemon
+    assert View(read(mail(sender, "x", "x"))).daemon is daemon
 
 
 @pytest.mark.parametrize(
@@ -124,8 +124,8 @@ SAYINGS = (Path(__file__).parents[1] / "data" / "undelivered.tsv").read_text("ut
 
 @pytest.mark.parametrize("saying", [line.partition("\t")[2] for line in SAYINGS[1:]])
 def test_a_failed_delivery_is_heard_in_a_subject_and_in_a_notice(saying: str) -> None:
-    assert evidence.report_subject(read(mail("x@example.com", saying, "x")))
-    assert evidence.failure_words(f"x\n{saying}.\n")
+    assert View(read(mail("x@example.com", saying, "x"))).report_subject
+    assert View(read(mail("x@example.com", "x", f"x\n{saying}.\n"))).speaks_of_failure()
 
 
 @pytest.mark.parametrize(

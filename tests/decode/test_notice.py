@@ -6,7 +6,10 @@ from hypothesis import strategies as st
 
 from bounced.decode import notice
 from bounced.decode.notice import Surroundings
+from bounced.decode.view import View
+from bounced.message import read as message
 from bounced.model import Action
+from tests.decode.letters import mail
 
 A = "a@example.com"
 
@@ -186,7 +189,7 @@ def test_an_answer_of_several_lines_is_one() -> None:
     ],
 )
 def test_a_warning_is_told_from_a_failure(subject: str, text: str, action: Action) -> None:
-    assert notice.action(subject, text) is action
+    assert notice.action(View(message(mail("x@example.com", subject, text)))) is action
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import pytest
 
 from bounced import parse
 from bounced.decode import rfc3834
+from bounced.decode.view import View
 from bounced.message import read
 from bounced.model import Kind
 from tests.decode.letters import NOTICE, mail
@@ -72,8 +73,8 @@ def test_people_lists_and_list_managers_reply_not_automatically(
     subject: str, text: str, header: str
 ) -> None:
     raw = mail("Anna <anna@example.net>", subject, text, header, returns="anna@example.net")
-    assert rfc3834.decode(read(raw)) is None
-    assert rfc3834.challenge(read(raw)) is None
+    assert rfc3834.decode(View(read(raw))) is None
+    assert rfc3834.challenge(View(read(raw))) is None
 
 
 def test_a_challenge_in_the_form_of_a_report_does_not_bounce() -> None:

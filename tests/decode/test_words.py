@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bounced.automaton import Alternatives, Waiting, _needed
-from bounced.decode import formats, words
-from bounced.decode.original import _borders
+from bounced.automaton import Alternatives, Lists, Passage, Waiting, _lowered, _needed
+from bounced.decode import formats, view, words
+from bounced.decode.original import borders
 from bounced.message import read
 
 EML = Path(__file__).parents[2] / "fixtures" / "eml"
@@ -29,6 +29,7 @@ ROOMS = (
     "bounced.decode.rfc3464",
     "bounced.decode.rfc5965",
     "bounced.decode.rfc8098",
+    "bounced.decode.view",
 )
 # what a nested or overlapping repetition would try in every possible way
 HOSTILE = (
@@ -163,9 +164,12 @@ def test_a_list_finds_what_its_one_pattern_finds(name: str) -> None:
 
 
 def test_lines_are_found_that_begin_as_the_one_pattern_says() -> None:
-    sought = _borders()
+    sought = borders()
     for text in TEXTS:
-        assert [*sought.lines(text)] == [found.start() for found in sought.whole.finditer(text)]
+        passage = Passage(Lists({"x": sought}), text)
+        assert [*passage.lines("x", 0, len(text))] == [
+            found.start() for found in sought.whole.finditer(text)
+        ]
 
 
 def test_what_stands_before_a_match_is_cut_out() -> None:
@@ -196,7 +200,26 @@ def test_alternatives_find_what_their_one_pattern_finds(pieces: list[str]) -> No
     standing = {
         n for n, kind in enumerate(kinds) if re.search(kind, text, re.IGNORECASE | re.MULTILINE)
     }
-    assert [*sought.standing(text)] == sorted(standing)
+    passage = Passage(Lists({"x": sought}), text)
+    assert [*passage.standing("x", 0, len(text))] == sorted(standing)
+
+
+@pytest.mark.parametrize("name", view._words().lists)
+def test_a_part_of_a_passage_is_heard_as_if_it_were_all_there_is(name: str) -> None:
+    lists = view._words()
+    whole = lists.lists[name].whole
+    for text in TEXTS:
+        passage = Passage(lists, f"not delivered to\n{text[:2_000]}")
+        for begin, end in ((17, 17 + len(text[:2_000])), (17, 60), (0, 90), (0, 16)):
+            found = whole.search(passage.text[begin:end]) is not None
+            assert passage.holds(name, begin, end) is found, (text, begin, end)
+
+
+def test_in_lower_case_each_letter_stays_one() -> None:
+    letters = "".join(map(chr, range(0x110000)))
+    pairs = zip(_lowered(letters), letters, strict=True)
+    changed = [(low, letter) for low, letter in pairs if low != letter]
+    assert [pair for pair in changed if not re.match(*pair, re.IGNORECASE)] == []
 
 
 def test_what_a_list_needs_is_known_for_nearly_all_that_it_holds() -> None:

@@ -1,0 +1,210 @@
+"""A message as the decoders look at it: each question that several ask is answered once."""
+
+from __future__ import annotations
+
+import re
+from functools import cache, lru_cache
+from typing import TYPE_CHECKING, Final
+
+from bounced.automaton import Lists, Passage
+from bounced.decode import formats
+from bounced.decode.original import BORDER, borders, cut, returned_fields
+from bounced.decode.words import pattern
+from bounced.smtp import first_address
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from bounced.decode.notice import Surroundings
+    from bounced.message import Headers, Message
+
+# What of a notice is listened to; nobody says more before coming to the point.
+MOST: Final = 20_000
+
+# Those that are asked of subjects and of notices in words.
+_LISTS: Final = (
+    "auto_reply", "auto_reply_itself", "challenge", "complaint", "delay_subject", "delayed",
+    "delivered", "failure", "final", "list_manager", "own_mailbox", "parcels", "receipt_subject",
+    "report_subject", "undelivered", "went_on",
+)  # fmt: skip
+AUTO_SUBJECT: Final = "auto_reply_subject"
+_BEGINNINGS: Final = "beginnings"
+
+
+@cache
+def _words() -> Lists:
+    lists = {name: pattern(name) for name in _LISTS}
+    lists[AUTO_SUBJECT] = pattern(AUTO_SUBJECT, begins=r"(?:^|[\[(:\s])")
+    return Lists(lists)
+
+
+@cache
+def _structure() -> Lists:
+    """What is asked of every notice, be it beside a standard report."""
+    return Lists({BORDER: borders(), _BEGINNINGS: formats.beginnings()})
+
+
+@lru_cache(1_024)
+def _title(subject: str) -> Passage:
+    """A subject; a program gives all its reports the same few."""
+    return Passage(_words(), subject)
+
+
+class View:
+    """What headers and words of a message say to whoever asks.
+
+    `sender` is who signs it and `daemon` whether that is a mail system, `automatic` whether the
+    message says of itself that a program wrote it (RFC 3834, 5), `report` whether it has the form
+    of a report (RFC 6522). `believed` and `around` are kept here by those who work them out.
+    """
+
+    __slots__ = (
+        "_begin", "_cut", "_failure", "_fields", "_null", "_report_subject", "_structured",
+        "_takes_bounces", "_titled", "_told", "around", "automatic", "believed", "daemon",
+        "message", "report", "sender", "subject",
+    )  # fmt: skip
+
+    def __init__(self, message: Message) -> None:
+        self.message: Final = message
+        self.subject: Final = message.header("subject")
+        self.sender: Final = message.header("from") or message.header("sender")
+        self.daemon: Final = daemon_signs(self.sender)
+        submitted = message.header("auto-submitted").lower()
+        self.automatic: Final = bool(submitted) and not submitted.startswith("no")
+        self.report: Final = message.content_type == "multipart/report"
+        self.believed: bool | None = None
+        self.around: Surroundings | None = None
+        self._titled: Passage | None = None
+        self._structured: Passage | None = None
+        self._told: Passage | None = None
+        self._begin: Final = len(self.subject) + 1
+        self._cut: tuple[str, str] | None = None
+        self._fields: Headers | None = None
+        self._null: bool | None = None
+        self._report_subject: bool | None = None
+        self._takes_bounces: bool | None = None
+        self._failure: bool | None = None
+
+    # --- the notice, and what it returns ---
+
+    def _divided(self) -> tuple[str, str]:
+        if self._cut is None:
+            text = self.message.text()
+            if len(text) > MOST:
+                self._cut = cut(text)
+            else:
+                self._cut = cut(text, self._structure().lines(BORDER, 0, len(text)))
+        return self._cut
+
+    @property
+    def said(self) -> str:
+        """The notice without the mail that it returns."""
+        return self._divided()[0]
+
+    @property
+    def fields(self) -> Headers:
+        """The headers of the returned mail."""
+        if self._fields is None:
+            self._fields = returned_fields(self.message, lambda: self._divided()[1])
+        return self._fields
+
+    # --- words ---
+
+    def _structure(self) -> Passage:
+        if self._structured is None:
+            self._structured = Passage(_structure(), self.message.text()[:MOST])
+        return self._structured
+
+    def _heard(self) -> Passage:
+        """The subject, and the text from `_begin` on."""
+        if self._told is None:
+            text = f"{self.subject}\n{self.message.text()[:MOST]}"
+            self._told = Passage(_words(), text)
+        return self._told
+
+    def titled(self, name: str) -> bool:
+        """Whether the subject holds something of that list."""
+        if self._titled is None:
+            short = len(self.subject) <= 200
+            self._titled = (_title if short else _title.__wrapped__)(self.subject)
+        return self._titled.holds(name, 0, len(self.subject))
+
+    def says(self, name: str, most: int) -> bool:
+        """Whether the first `most` characters of the notice do."""
+        return self._heard().holds(name, self._begin, self._begin + min(most, len(self.said)))
+
+    def told(self, name: str, most: int) -> bool:
+        """Whether the subject and the first `most` characters of the notice do, as one text."""
+        return self._heard().holds(name, 0, self._begin + min(most, len(self.said)))
+
+    def writes(self, name: str, most: int, *, titled: bool = False) -> bool:
+        """Whether the first `most` characters do, be they the notice's or the returned mail's."""
+        begin = 0 if titled else self._begin
+        return self._heard().holds(name, begin, self._begin + min(most, len(self.message.text())))
+
+    def beginnings(self) -> Iterator[int]:
+        """Which of `formats.beginnings()` the notice holds, lowest first."""
+        return self._structure().standing(_BEGINNINGS, 0, min(MOST, len(self.said)))
+
+    def speaks_of_failure(self) -> bool:
+        """Whether the notice does, in whatever language."""
+        if self._failure is None:
+            self._failure = any(self.says(name, MOST) for name in FAILURE)
+        return self._failure
+
+    # --- who wrote it ---
+
+    @property
+    def null_sender(self) -> bool:
+        """Whether its envelope sender was empty (RFC 5321, 4.5.5)."""
+        if self._null is None:
+            self._null = any(
+                value.strip() in ("<>", "") for value in self.message.all_headers("return-path")
+            )
+        return self._null
+
+    @property
+    def report_subject(self) -> bool:
+        if self._report_subject is None:
+            self._report_subject = self.titled("report_subject") or self.titled("undelivered")
+        return self._report_subject
+
+    @property
+    def reply_subject(self) -> bool:
+        """Whether a person answers or forwards."""
+        return _ANSWER.match(self.subject) is not None
+
+    @property
+    def takes_bounces(self) -> bool:
+        """Whether the mail takes its own bounces where it says that it comes from."""
+        if self._takes_bounces is None:
+            sender = first_address(self.message.header("from").lower())
+            returns = self.message.all_headers("return-path") if sender else ()
+            self._takes_bounces = sender in [value.strip(" <>").lower() for value in returns]
+        return self._takes_bounces
+
+
+FAILURE: Final = ("failure", "delayed", "undelivered")
+
+_ANSWER: Final = re.compile(
+    r"(?:re|fwd?|aw|wg|tr|rv|antw|sv|vs|enc|回复|回覆|答复|转发|轉寄)\s{0,80}(?:\[\d+\])?\s{0,80}[:：]",
+    re.IGNORECASE,
+)
+
+
+def daemon_signs(sender: str) -> bool:
+    """Whether a mail system is what signs so."""
+    return _daemon(sender) if len(sender) <= 200 else _daemon.__wrapped__(sender)
+
+
+@lru_cache(1_024)
+def _daemon(sender: str) -> bool:
+    address = first_address(sender)
+    name = sender.replace(address, "").strip(" \"'<>()")
+    # what a host is called tells nothing: "mailer.example.com" has people, too
+    account = address[: address.rfind("@") + 1]
+    if not address or pattern("daemon").search(account):
+        return pattern("daemon").search(sender) is not None
+    # a person may be called Daemon, and a newsletter Postmaster Digest
+    found = pattern("daemon").search(name)
+    return found is not None and len(found[0]) * 10 >= len(name) * 6
