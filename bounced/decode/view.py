@@ -59,7 +59,7 @@ class View:
     """
 
     __slots__ = (
-        "_begin", "_cut", "_failure", "_fields", "_null", "_report_subject", "_structured",
+        "_begin", "_cut", "_failure", "_fields", "_null_sender", "_report_subject", "_structured",
         "_takes_bounces", "_titled", "_told", "around", "automatic", "believed", "daemon",
         "message", "report", "sender", "subject",
     )  # fmt: skip
@@ -80,7 +80,7 @@ class View:
         self._begin: Final = len(self.subject) + 1
         self._cut: tuple[str, str] | None = None
         self._fields: Headers | None = None
-        self._null: bool | None = None
+        self._null_sender: bool | None = None
         self._report_subject: bool | None = None
         self._takes_bounces: bool | None = None
         self._failure: bool | None = None
@@ -157,11 +157,11 @@ class View:
     @property
     def null_sender(self) -> bool:
         """Whether its envelope sender was empty (RFC 5321, 4.5.5)."""
-        if self._null is None:
-            self._null = any(
+        if self._null_sender is None:
+            self._null_sender = any(
                 value.strip() in ("<>", "") for value in self.message.all_headers("return-path")
             )
-        return self._null
+        return self._null_sender
 
     @property
     def report_subject(self) -> bool:
