@@ -16,7 +16,7 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass, field, replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from bounced.model import Fault, Kind, Outcome, PastEvent, Reason, Release, Standing, Status
 
@@ -264,7 +264,8 @@ def standing(
     """
     released = max(releases, key=lambda release: release.at, default=None)
     walk = _Walk(policy, released)
-    for event in sorted(events, key=_by_time):
+    # most addresses have one event, and a key has six parts
+    for event in sorted(events, key=_by_time) if len(events) > 1 else events:
         if released is None or event.at > released.at:
             walk.see(event)
     return walk.standing(now)
@@ -368,8 +369,29 @@ class _Hold:
         return self.standing.expires_at is None or self.standing.expires_at > at
 
 
+class _Last(NamedTuple):
+    """What was thought after an event; most often a later one or a suppression has the word."""
+
+    status: Status
+    since: datetime
+    event: PastEvent
+    because: str
+
+    def standing(self) -> Standing:
+        return Standing(
+            status=self.status,
+            reason=self.event.reason,
+            since=self.since,
+            rule=self.event.rule,
+            because=_sentence(self.because, self.event),
+            events=(self.event.id,),
+        )
+
+
 class _Walk:
     """One pass through a history, oldest event first."""
+
+    __slots__ = ("full", "hards", "hold", "last", "policy", "refused", "released", "score")
 
     def __init__(self, policy: Policy, released: Release | None) -> None:
         self.policy = policy
@@ -378,11 +400,8 @@ class _Walk:
         self.full = _Days(policy.forget_days)
         self.refused = _Days(policy.forget_days)
         self.hold: _Hold | None = None
-        self.last = Standing()
-        if released is not None:
-            note = f": {released.note}" if released.note else ""
-            because = f"Released by {released.by} on {released.at:%Y-%m-%d}{note}."
-            self.last = Standing(since=released.at, because=because)
+        self.released = released
+        self.last: _Last | None = None
 
     def see(self, event: PastEvent) -> None:
         if event.kind is Kind.COMPLAINT and event.reason is Reason.COMPLAINT:
@@ -400,17 +419,30 @@ class _Walk:
 
     def standing(self, now: datetime) -> Standing:
         score = round(self.score.at(now.date()), 6)
-        found = self.last
         if self.hold is not None and self.hold.lasts(now):
             found = self.hold.standing
-        elif self.hold is not None and found.status is not Status.ACTIVE:
-            ended = self.hold.standing
-            because = (
-                f"{found.because} The suppression ({ended.reason}) ended on "
-                f"{ended.expires_at:%Y-%m-%d}."
-            )
-            found = replace(found, because=because)
-        return replace(found, score=score)
+        else:
+            found = self._unheld()
+        return replace(found, score=score) if score else found
+
+    def _unheld(self) -> Standing:
+        """What is thought where no suppression lasts, or none any more."""
+        if self.last is not None:
+            found = self.last.standing()
+        elif self.released is not None:
+            note = f": {self.released.note}" if self.released.note else ""
+            because = f"Released by {self.released.by} on {self.released.at:%Y-%m-%d}{note}."
+            found = Standing(since=self.released.at, because=because)
+        else:
+            found = Standing()
+        if self.hold is None or found.status is Status.ACTIVE:
+            return found
+        ended = self.hold.standing
+        because = (
+            f"{found.because} The suppression ({ended.reason}) ended on "
+            f"{ended.expires_at:%Y-%m-%d}."
+        )
+        return replace(found, because=because)
 
     def _delivered(self, event: PastEvent) -> None:
         self.hards = []
@@ -508,15 +540,13 @@ class _Walk:
 
     def _conclude(self, status: Status, event: PastEvent, because: str) -> None:
         """Note what we think after this event, whether or not the address is suppressed."""
-        since = self.last.since if self.last.status is status else None
-        self.last = Standing(
-            status=status,
-            reason=event.reason,
-            since=since or event.at,
-            rule=event.rule,
-            because=_sentence(because, event),
-            events=(event.id,),
-        )
+        since = event.at
+        if self.last is not None:
+            if self.last.status is status:
+                since = self.last.since
+        elif self.released is not None and status is Status.ACTIVE:
+            since = self.released.at
+        self.last = _Last(status, since, event, because)
 
     def _suppress(  # noqa: PLR0913 - a suppression has this much to say
         self,
