@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import cache, lru_cache
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sqlalchemy import ARRAY, Float, any_, bindparam, func, literal, select, union_all
+from sqlalchemy import ARRAY, Float, Integer, any_, bindparam, func, select
 from sqlalchemy.types import String
 
 from bounced.ledger.tables import UtcDateTime
@@ -21,43 +21,66 @@ from bounced.ledger.tables import UtcDateTime
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from sqlalchemy import Column, ColumnElement, Connection, Dialect, FromClause, Table
+    from sqlalchemy import BindParameter, Column, ColumnElement, Connection, Dialect, Select, Table
 
     T = TypeVar("T")
 
 
 def among(connection: Connection, column: Column[T], values: Iterable[T]) -> ColumnElement[bool]:
     """Whether a column is one of many values, as one parameter: the statement stays the same."""
-    wanted = list(values)
-    if connection.dialect.name == "postgresql":
-        kind: ARRAY[Any] = ARRAY(column.type)
-        return column == any_(bindparam(None, wanted, type_=kind))
-    if connection.dialect.name == "mariadb":
-        return column.in_(wanted)  # its driver puts parameters into the text, one or many
-    each = func.json_each(bindparam(None, json.dumps(wanted), type_=String))
-    return column.in_(select(each.table_valued("value").c.value))
+    kind = connection.dialect.name
+    return _is_one_of(kind, column, bindparam(None, _sent(kind, values), **_typed(kind, column)))
 
 
-def each(connection: Connection, column: Column[T], values: Iterable[T]) -> FromClause:
-    """Many values of a column's kind as rows, the column of which is `value`."""
-    wanted = list(values)
-    if connection.dialect.name == "postgresql":
-        kind: ARRAY[Any] = ARRAY(column.type)
-        rows = func.unnest(bindparam(None, wanted, type_=kind))
-        return rows.table_valued("value").render_derived()
-    if connection.dialect.name == "mariadb":
-        return union_all(*(select(literal(one).label("value")) for one in wanted)).subquery()
-    return func.json_each(bindparam(None, json.dumps(wanted), type_=String)).table_valued("value")
+def wanted(kind: str, column: Column[Any]) -> ColumnElement[bool]:
+    """The same in a statement that is made once for a kind of database, and kept.
+
+    To make a statement takes longer than to execute it; its values come from `given`.
+    """
+    return _is_one_of(kind, column, bindparam("wanted", **_typed(kind, column)))
+
+
+def given(connection: Connection, values: Iterable[object]) -> dict[str, object]:
+    """The parameter of `wanted`."""
+    return {"wanted": _sent(connection.dialect.name, values)}
+
+
+def _is_one_of(kind: str, column: Column[T], parameter: BindParameter[Any]) -> ColumnElement[bool]:
+    if kind == "postgresql":
+        return column == any_(parameter)
+    if kind == "mariadb":
+        return column.in_(parameter)  # its driver puts parameters into the text, one or many
+    return column.in_(select(func.json_each(parameter).table_valued("value").c.value))
+
+
+def _typed(kind: str, column: Column[Any]) -> dict[str, Any]:
+    if kind == "postgresql":
+        return {"type_": ARRAY(column.type)}
+    return {"expanding": True} if kind == "mariadb" else {"type_": String}
+
+
+def _sent(kind: str, values: Iterable[object]) -> object:
+    return json.dumps(list(values)) if kind == "sqlite" else list(values)
 
 
 def new_ids(connection: Connection, table: Table, count: int) -> Sequence[int]:
     """Numbers for new rows, ascending; ours until the end of this writing transaction."""
     if connection.dialect.name == "postgresql":
-        sequence = func.nextval(func.pg_get_serial_sequence(table.name, "id"))
-        series = func.generate_series(1, count).table_valued("n")
-        return sorted(connection.execute(select(sequence).select_from(series)).scalars())
-    highest = connection.execute(select(func.max(table.c.id))).scalar() or 0
+        return sorted(connection.execute(_next(table), {"count": count}).scalars())
+    highest = connection.execute(_highest(table)).scalar() or 0
     return range(highest + 1, highest + 1 + count)
+
+
+@cache
+def _next(table: Table) -> Select[int]:
+    sequence = func.nextval(func.pg_get_serial_sequence(table.name, "id"))
+    series = func.generate_series(1, bindparam("count", type_=Integer)).table_valued("n")
+    return select(sequence).select_from(series)
+
+
+@cache
+def _highest(table: Table) -> Select[int]:
+    return select(func.max(table.c.id))
 
 
 def put(

@@ -64,7 +64,10 @@ def _at_dead_domains(  # noqa: PLR0913, PLR0917 - whom, and what is known of the
 ) -> dict[str, Clearance]:
     """Those of whom nothing else is on record than that their domain is dead."""
     there = {key: dead[at] for key in matched if (at := key.rpartition("@")[2]) in dead}
-    keys, parameters = database.dialect.texts(sorted(there.keys() - found.keys()))
+    keys, parameters = (
+        database.dialect.texts(),
+        database.dialect.given(sorted(there.keys() - found.keys())),
+    )
     query = select(address.c.folded).select_from(
         keys.join(address, address.c.folded == keys.c.value)
     )
@@ -81,7 +84,7 @@ def _on_lists(
 ) -> Iterator[tuple[str, Clearance]]:
     """What single lists (or the one) have against some, where lists have standings."""
     own = list_standing.c
-    keys, parameters = database.dialect.texts(matched)
+    keys, parameters = database.dialect.texts(), database.dialect.given(matched)
     query = select(list_standing).select_from(keys.join(list_standing, own.folded == keys.c.value))
     if on is not None:
         query = query.where(own.list == on)
@@ -94,7 +97,7 @@ def _on_lists(
 def _standing(
     connection: Connection, database: Database, judge: Judge, matched: list[str], at: datetime
 ) -> Iterator[tuple[str, Clearance]]:
-    keys, parameters = database.dialect.texts(matched)
+    keys, parameters = database.dialect.texts(), database.dialect.given(matched)
     query = (
         select(
             address.c.folded,
@@ -142,7 +145,7 @@ def _anyone_waits(connection: Connection) -> bool:
 def _held(
     connection: Connection, database: Database, matched: list[str]
 ) -> Mapping[str, Clearance]:
-    keys, parameters = database.dialect.texts(matched)
+    keys, parameters = database.dialect.texts(), database.dialect.given(matched)
     tables: Any = keys.join(address, address.c.folded == keys.c.value)
     tables = tables.join(newly_suppressed, newly_suppressed.c.address == address.c.address)
     tables = tables.join(run, run.c.id == newly_suppressed.c.run_id)

@@ -7,9 +7,10 @@ with the run's events and without them.
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 from typing import TYPE_CHECKING
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import bindparam, delete, func, select
 
 from bounced.ledger import bulk, rulings
 from bounced.ledger.engine import chunks
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from datetime import datetime
 
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, Delete
 
     from bounced.domains import Turn
     from bounced.ledger.standings import Entry, Judge
@@ -106,9 +107,7 @@ def note_newly_suppressed(  # noqa: PLR0913, PLR0917 - whom, by which run, as fa
         for whose, history in histories.items()
         if is_new(whose, history)
     ]
-    mine = newly_suppressed.c.run_id == run_id
-    again = bulk.among(connection, newly_suppressed.c.address, histories)
-    connection.execute(delete(newly_suppressed).where(mine, again))
+    _forget(connection, run_id, histories)
     bulk.put(connection, newly_suppressed, newly)
     return waiting_of(connection, run_id)
 
@@ -151,9 +150,7 @@ def note_ruled(
             if then.suppressed and not history.suppressed(at):
                 newly[whose] = None
     for some in chunks(newly):
-        again = bulk.among(connection, newly_suppressed.c.address, some)
-        mine = newly_suppressed.c.run_id == run_id
-        connection.execute(delete(newly_suppressed).where(mine, again))
+        _forget(connection, run_id, some)
         rows = [{"run_id": run_id, "address": whose} for whose in some]
         bulk.put(connection, newly_suppressed, rows)
     return ruled
@@ -161,8 +158,26 @@ def note_ruled(
 
 def waiting_of(connection: Connection, run_id: int) -> int:
     """How many addresses a run would newly suppress, as far as that is noted."""
-    query = select(func.count()).select_from(newly_suppressed)
-    return connection.execute(query.where(newly_suppressed.c.run_id == run_id)).scalar_one()
+    return connection.execute(_WAITING, {"run": run_id}).scalar_one()
+
+
+_WAITING = (
+    select(func.count())
+    .select_from(newly_suppressed)
+    .where(newly_suppressed.c.run_id == bindparam("run"))
+)
+
+
+def _forget(connection: Connection, run_id: int, addresses: Iterable[str]) -> None:
+    """Note no more that a run would newly suppress these."""
+    given = bulk.given(connection, addresses)
+    connection.execute(_noted(connection.dialect.name), {"run": run_id, **given})
+
+
+@cache
+def _noted(kind: str) -> Delete:
+    mine = newly_suppressed.c.run_id == bindparam("run")
+    return delete(newly_suppressed).where(mine, bulk.wanted(kind, newly_suppressed.c.address))
 
 
 def count_again(

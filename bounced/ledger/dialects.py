@@ -69,9 +69,13 @@ class Dialect:
         with connection.begin():
             yield
 
-    def texts(self, values: Sequence[str]) -> tuple[FromClause, dict[str, object]]:
-        """Many texts as a table of one column, `value`, and the one parameter it is made from."""
+    def texts(self) -> FromClause:
+        """Many texts as a table of one column, `value`, made from the parameter that is `given`."""
         raise NotImplementedError
+
+    def given(self, values: Sequence[str]) -> dict[str, object]:
+        """The parameter of `texts`."""
+        return {"texts": json.dumps(values)}
 
     def number_on(self, connection: Connection, table: Table) -> None:
         """Let new rows have higher numbers than those written with numbers of their own."""
@@ -106,10 +110,9 @@ class Sqlite(Dialect):
         event.listen(engine, "connect", _sqlite_manners, insert=True)
         event.listen(engine, "begin", _sqlite_begin)
 
-    def texts(self, values: Sequence[str]) -> tuple[FromClause, dict[str, object]]:
+    def texts(self) -> FromClause:
         given = bindparam("texts", type_=String)
-        table = func.json_each(given).table_valued("value", name="wanted")
-        return table, {"texts": json.dumps(values)}
+        return func.json_each(given).table_valued("value", name="wanted")
 
 
 class Postgresql(Dialect):
@@ -141,10 +144,13 @@ class Postgresql(Dialect):
             highest = select(func.max(table.autoincrement_column)).scalar_subquery()
             connection.execute(select(func.setval(sequence, highest)))
 
-    def texts(self, values: Sequence[str]) -> tuple[FromClause, dict[str, object]]:
+    def texts(self) -> FromClause:
         kind: Any = ARRAY(String)
         table = func.unnest(bindparam("texts", type_=kind)).table_valued("value", name="wanted")
-        return table.render_derived(), {"texts": list(values)}
+        return table.render_derived()
+
+    def given(self, values: Sequence[str]) -> dict[str, object]:
+        return {"texts": list(values)}
 
 
 class MariaDB(Dialect):
@@ -208,11 +214,13 @@ class MariaDB(Dialect):
         finally:
             _release(connection, text(f"DO RELEASE_LOCK({name})"))
 
-    def texts(self, values: Sequence[str]) -> tuple[FromClause, dict[str, object]]:
+    def texts(self) -> FromClause:
         columns = f"'$[*]' COLUMNS (value VARCHAR({LONGEST_KEY}) {_ALIKE} PATH '$')"
         words = text(f"SELECT value FROM JSON_TABLE(:texts, {columns}) AS given")  # noqa: S608 - ours
-        given = words.columns(literal_column("value", String)).subquery("wanted")
-        return given, {"texts": json.dumps(values, ensure_ascii=False)}
+        return words.columns(literal_column("value", String)).subquery("wanted")
+
+    def given(self, values: Sequence[str]) -> dict[str, object]:
+        return {"texts": json.dumps(values, ensure_ascii=False)}
 
     def passing(self, problem: exc.DBAPIError) -> bool:
         code = problem.orig.args[0] if problem.orig is not None and problem.orig.args else None

@@ -48,6 +48,7 @@ class Database:
         self.url, self.dialect = _parsed(url)
         self.sqlite = self.dialect.name == "sqlite"
         self._engine = _engine(self.url, self.dialect)
+        self._now = select(literal_column(self.dialect.now, UtcDateTime))
         self._writer = self._engine.execution_options(bounced_write=True)
         self._note_taker = self._writer.execution_options(bounced_hasty=True)
 
@@ -91,8 +92,7 @@ class Database:
 
     def clock(self, connection: Connection) -> datetime:
         """What time the database says it is: the one clock that all hosts share."""
-        words = literal_column(self.dialect.now, UtcDateTime)
-        return connection.execute(select(words)).scalar_one()
+        return connection.execute(self._now).scalar_one()
 
     def close(self) -> None:
         self._engine.dispose()

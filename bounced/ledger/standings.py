@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import delete, select
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from datetime import datetime
 
-    from sqlalchemy import Connection, RowMapping
+    from sqlalchemy import Connection, RowMapping, Select
 
     from bounced.domains import Ruling
     from bounced.model import Subscription
@@ -244,7 +245,40 @@ def load(connection: Connection, addresses: Sequence[str]) -> dict[str, History]
     """Everything on record of some addresses (at most a chunk of them), four queries in all."""
     histories: dict[str, History] = defaultdict(History)
     waiting = Waiting(connection)
-    query = (
+    dialect, given = connection.dialect.name, bulk.given(connection, addresses)
+    for (
+        whose,
+        run_id,
+        state,
+        number,
+        at,
+        kind,
+        outcome,
+        reason,
+        fault,
+        sure,
+        rule,
+        version,
+        trust,
+        name,
+        provider,
+    ) in connection.execute(_events_of(dialect), given):
+        words = _KINDS[kind], _OUTCOMES[outcome], _REASONS[reason], _FAULTS[fault]
+        past = PastEvent(number, at, *words, sure, rule)
+        around = waiting.at(at, whose.rpartition("@")[2], provider)
+        entry = Entry(past, run_id, state, version, trust, name, around)
+        histories[whose].entries.append(entry)
+    for whose, at, by, note in connection.execute(_releases_of(dialect), given):
+        histories[whose].releases.append(Release(at, by, note))
+    for row in connection.execute(_rows_of(dialect), given).mappings():
+        histories[row["address"]].row = row
+    put_rulings(connection, histories, addresses)
+    return histories
+
+
+@cache
+def _events_of(kind: str) -> Select[Any]:
+    return (
         select(
             event.c.address,
             event.c.run_id,
@@ -264,45 +298,23 @@ def load(connection: Connection, addresses: Sequence[str]) -> dict[str, History]
         )
         .join(judgement, judgement.c.event_id == event.c.id)
         .join(run, run.c.id == event.c.run_id)
-        .where(bulk.among(connection, event.c.address, addresses))
+        .where(bulk.wanted(kind, event.c.address))
     )
-    for (
-        whose,
-        run_id,
-        state,
-        number,
-        at,
-        kind,
-        outcome,
-        reason,
-        fault,
-        sure,
-        rule,
-        version,
-        trust,
-        name,
-        provider,
-    ) in connection.execute(query):
-        words = _KINDS[kind], _OUTCOMES[outcome], _REASONS[reason], _FAULTS[fault]
-        past = PastEvent(number, at, *words, sure, rule)
-        around = waiting.at(at, whose.rpartition("@")[2], provider)
-        entry = Entry(past, run_id, state, version, trust, name, around)
-        histories[whose].entries.append(entry)
-    columns = (release.c.address, release.c.at, release.c.by, release.c.note)
-    releases = (
-        select(*columns)
+
+
+@cache
+def _releases_of(kind: str) -> Select[Any]:
+    return (
+        select(release.c.address, release.c.at, release.c.by, release.c.note)
         .outerjoin(decision, decision.c.id == release.c.decision_id)
-        .where(bulk.among(connection, release.c.address, addresses))
-        .where(decision.c.undone_at.is_(None))
+        .where(bulk.wanted(kind, release.c.address), decision.c.undone_at.is_(None))
+        .order_by(release.c.id)
     )
-    for whose, at, by, note in connection.execute(releases.order_by(release.c.id)):
-        histories[whose].releases.append(Release(at, by, note))
-    for row in connection.execute(
-        select(address).where(bulk.among(connection, address.c.address, addresses))
-    ).mappings():
-        histories[row["address"]].row = row
-    put_rulings(connection, histories, addresses)
-    return histories
+
+
+@cache
+def _rows_of(kind: str) -> Select[Any]:
+    return select(address).where(bulk.wanted(kind, address.c.address))
 
 
 def put_rulings(
@@ -324,11 +336,13 @@ def put_rulings(
 class Waiting:
     """The incidents whose events do not count, to be asked for each event."""
 
+    _query = select(
+        *(incident.c[name] for name in ("scope", "name", "begins_at", "ends_at", "id"))
+    ).where(incident.c.state.in_(("open", "discarded")))
+
     def __init__(self, connection: Connection) -> None:
-        columns = (incident.c[name] for name in ("scope", "name", "begins_at", "ends_at", "id"))
-        query = select(*columns).where(incident.c.state.in_(("open", "discarded")))
         self._places: dict[tuple[str, str], list[tuple[datetime, datetime, int]]] = {}
-        for scope, name, begins, ends, number in connection.execute(query):
+        for scope, name, begins, ends, number in connection.execute(self._query):
             self._places.setdefault((scope, name), []).append((begins, ends, number))
 
     def at(self, at: datetime, domain: str, provider: str | None) -> int | None:
@@ -481,9 +495,14 @@ def rows_on_lists(
     connection: Connection, addresses: Iterable[str]
 ) -> dict[tuple[str, str], RowMapping]:
     """What single lists have against some addresses, as it is kept, by address and list."""
-    mine = bulk.among(connection, list_standing.c.address, addresses)
-    rows = connection.execute(select(list_standing).where(mine)).mappings()
+    mine = _rows_on_lists_of(connection.dialect.name)
+    rows = connection.execute(mine, bulk.given(connection, addresses)).mappings()
     return {(row["address"], row["list"]): row for row in rows}
+
+
+@cache
+def _rows_on_lists_of(kind: str) -> Select[Any]:
+    return select(list_standing).where(bulk.wanted(kind, list_standing.c.address))
 
 
 def suppressing_rows(

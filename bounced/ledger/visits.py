@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import bindparam, delete, func, select, update
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from datetime import datetime, timedelta
 
-    from sqlalchemy import Connection, Row, RowMapping
+    from sqlalchemy import Connection, Row, RowMapping, Select, Update
 
     from bounced.ledger.engine import Database
     from bounced.ledger.rows import IncidentRow
@@ -180,15 +181,8 @@ class Visits:
         """See `bounced.sync.Ledger.filed`."""
         row = self._guard(connection, visit)
         for some in chunks(uids):
-            connection.execute(
-                update(message)
-                .where(
-                    _here(row),
-                    bulk.among(connection, message.c.uid, some),
-                    message.c.state == "recorded",
-                )
-                .values(state="filed")
-            )
+            given = {"box": row["id"], "era": row["epoch"], **bulk.given(connection, some)}
+            connection.execute(_file(connection.dialect.name), given)
 
     def end(self, connection: Connection, visit: Visit, *, at: datetime, error: str | None) -> None:
         """See `bounced.sync.Ledger.end`. Says nothing when the lease is another's by now."""
@@ -224,8 +218,7 @@ class Visits:
 
         Writers follow one another, so that in a writing transaction it stays as it is read here.
         """
-        query = select(mailbox).where(mailbox.c.id == visit.mailbox_id)
-        row = connection.execute(query).mappings().one()
+        row = connection.execute(_MAILBOX, {"this": visit.mailbox_id}).mappings().one()
         if row["fence"] != visit.fence:
             raise lease_lost(row["name"])
         return row
@@ -442,6 +435,9 @@ class Visits:
         return brake_holds(newly, known, self.brake)
 
 
+_MAILBOX = select(mailbox).where(mailbox.c.id == bindparam("this"))
+
+
 def _judged(one: Told) -> dict[str, str]:
     verdict = one[3].verdict
     return {"outcome": verdict.outcome, "fault": verdict.fault, "reason": verdict.reason}
@@ -533,6 +529,16 @@ def _run(
     return int(found.id), found.started_at
 
 
+@cache
+def _file(kind: str) -> Update:
+    these = bulk.wanted(kind, message.c.uid)
+    return update(message).where(_HERE, these, message.c.state == "recorded").values(state="filed")
+
+
+# the same as parameters of statements that are kept
+_HERE = (message.c.mailbox_id == bindparam("box")) & (message.c.epoch == bindparam("era"))
+
+
 def _here(row: RowMapping) -> Any:
     """Messages of this mailbox in its present epoch."""
     return (message.c.mailbox_id == row["id"]) & (message.c.epoch == row["epoch"])
@@ -542,9 +548,15 @@ def _known(
     connection: Connection, row: RowMapping, uids: Iterable[int]
 ) -> dict[int, Row[int, int, int, str]]:
     """Id, attempts and state of messages that have a row, by UID."""
+    given = {"box": row["id"], "era": row["epoch"], **bulk.given(connection, uids)}
+    found = connection.execute(_known_by_uid(connection.dialect.name), given)
+    return {one[0]: one for one in found}
+
+
+@cache
+def _known_by_uid(kind: str) -> Select[int, int, int, str]:
     columns = message.c.uid, message.c.id, message.c.attempts, message.c.state
-    these = bulk.among(connection, message.c.uid, uids)
-    return {one[0]: one for one in connection.execute(select(*columns).where(_here(row), these))}
+    return select(*columns).where(_HERE, bulk.wanted(kind, message.c.uid))
 
 
 def _write_messages(  # noqa: PLR0913 - what a row says, and of what
@@ -578,9 +590,8 @@ def _write_seen(
 ) -> dict[str, int]:
     """For each dedup key the message that had it first, in this batch or ever."""
     keys = dict.fromkeys(reading.dedup_key for reading in readings)
-    query = select(seen.c.dedup_key, seen.c.message_id)
-    query = query.where(bulk.among(connection, seen.c.dedup_key, keys))
-    known = {row.dedup_key: row.message_id for row in connection.execute(query)}
+    found = connection.execute(_seen(connection.dialect.name), bulk.given(connection, keys))
+    known = {row.dedup_key: row.message_id for row in found}
     new: dict[str, int] = {}
     for reading in readings:
         if reading.dedup_key not in known:
@@ -588,3 +599,9 @@ def _write_seen(
     rows = [{"dedup_key": key, "message_id": number} for key, number in new.items()]
     bulk.put(connection, seen, rows)
     return known | new
+
+
+@cache
+def _seen(kind: str) -> Select[str, int]:
+    query = select(seen.c.dedup_key, seen.c.message_id)
+    return query.where(bulk.wanted(kind, seen.c.dedup_key))
