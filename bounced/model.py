@@ -300,8 +300,7 @@ class Reading(Noun):
     destination: Destination
 
 
-@dataclass(frozen=True, slots=True)
-class PastEvent:
+class PastEvent(NamedTuple):
     """One line of an address's history, as policy sees it. `at` is aware UTC."""
 
     id: int

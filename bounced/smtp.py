@@ -278,6 +278,8 @@ def canonical(address: str) -> str:
     local, at, domain = address.strip().rpartition("@")
     if not at:
         return address.strip()
+    if domain.isascii() and domain[-1:].isalnum():  # as nearly all are
+        return f"{local}@{domain.lower()}"
     domain = _DOTS.sub("", domain).lower()
     if not domain.isascii():
         with contextlib.suppress(UnicodeError):

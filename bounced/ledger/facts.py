@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from bounced import trust
@@ -35,6 +36,7 @@ IMPORTED = "import/"  # the format of what others said of an address (bounced.le
 CANDIDATES = 100  # recipients of a report to whom its token is held
 
 _PLAUSIBLE = re.compile(r"[^\s@<>]{1,64}@[^\s@<>]{1,255}")
+_OF_DELIVERIES = frozenset({Kind.BOUNCE, Kind.DELAY, Kind.DELIVERY})
 _DELIVERIES = frozenset({Action.DELIVERED, Action.RELAYED, Action.EXPANDED})
 # Of two fates of one address in one report, the kinder is kept.
 _KINDNESS = {Outcome.NONE: 0, Outcome.BLOCKED: 1, Outcome.SOFT: 2, Outcome.HARD: 3}
@@ -71,8 +73,13 @@ def clean(text: str, limit: int = TEXT_LIMIT) -> str:
     return text[:limit].replace("\x00", "\ufffd").encode("utf-8", "replace").decode("utf-8")
 
 
-def _maybe(text: object | None, limit: int = TEXT_LIMIT) -> str | None:
-    return None if text is None else clean(str(text), limit)
+def _maybe(text: str | None) -> str | None:
+    return text and clean(text)
+
+
+@lru_cache(1024)
+def _code(status: EnhancedStatus | None) -> str | None:
+    return None if status is None else clean(str(status))
 
 
 def message_row(reading: Reading, *, redact: bool = False) -> dict[str, Any]:
@@ -86,8 +93,8 @@ def message_row(reading: Reading, *, redact: bool = False) -> dict[str, Any]:
     return {
         "uid": reading.uid,
         "state": "recorded",
-        "destination": reading.destination.value,
-        "kind": report.kind.value,
+        "destination": reading.destination._value_,
+        "kind": report.kind._value_,
         "format": _maybe(report.format),
         "dedup_key": reading.dedup_key,
         "raw_sha256": reading.raw_sha256,
@@ -173,11 +180,11 @@ def event_row(
         "address": address,
         "recipient": clean(recipient.address),
         "original_address": _maybe(recipient.original_address),
-        "action": recipient.action.value,
-        "kind": kind_of(reading.conclusion.report.kind, recipient.action).value,
-        "status": _maybe(recipient.status),
+        "action": recipient.action._value_,
+        "kind": kind_of(reading.conclusion.report.kind, recipient.action)._value_,
+        "status": _code(recipient.status),
         "reply_code": reply.code,
-        "reply_status": _maybe(reply.status),
+        "reply_status": _code(reply.status),
         "command": _maybe(reply.command),
         "diagnostic": clean(redacted(reply.text) if redact else reply.text, DIAGNOSTIC_LIMIT),
         "diagnostic_type": _maybe(recipient.diagnostic_type),
@@ -221,9 +228,9 @@ def _status(text: str | None) -> EnhancedStatus | None:
 def judgement_row(verdict: Verdict, rules_version: str, at: datetime) -> dict[str, Any]:
     """What we concluded from it."""
     return {
-        "outcome": verdict.outcome.value,
-        "reason": verdict.reason.value,
-        "fault": verdict.fault.value,
+        "outcome": verdict.outcome._value_,
+        "reason": verdict.reason._value_,
+        "fault": verdict.fault._value_,
         "confidence": verdict.confidence,
         "rule": clean(verdict.rule),
         "because": clean(verdict.because),
@@ -234,7 +241,7 @@ def judgement_row(verdict: Verdict, rules_version: str, at: datetime) -> dict[st
 
 def kind_of(report: Kind, action: Action) -> Kind:
     """One recipient's kind: a report that some failed may tell that others were delivered to."""
-    if report not in {Kind.BOUNCE, Kind.DELAY, Kind.DELIVERY}:
+    if report not in _OF_DELIVERIES:
         return report
     if action in _DELIVERIES:
         return Kind.DELIVERY

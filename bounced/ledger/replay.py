@@ -7,7 +7,6 @@ follow, a bounded number of addresses at a time, so that a ledger of any size fi
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import bindparam, func, literal, select, update
@@ -286,15 +285,14 @@ def _as_judged(entry: Entry, verdicts: Mapping[int, Verdict]) -> Entry:
     verdict = verdicts.get(entry.event.id)
     if verdict is None:
         return entry
-    past = replace(
-        entry.event,
+    past = entry.event._replace(
         outcome=verdict.outcome,
         reason=verdict.reason,
         fault=verdict.fault,
         confidence=verdict.confidence,
         rule=verdict.rule,
     )
-    return replace(entry, event=past)
+    return entry._replace(event=past)
 
 
 def _put_version(
@@ -302,7 +300,7 @@ def _put_version(
 ) -> None:
     for history in histories.values():
         history.entries = [
-            replace(entry, rules_version=version) if entry.event.id in verdicts else entry
+            entry._replace(rules_version=version) if entry.event.id in verdicts else entry
             for entry in history.entries
         ]
 

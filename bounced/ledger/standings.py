@@ -6,11 +6,10 @@ counts, so that repeats, crashes and decisions about a held run cannot leave any
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import delete, select
 
@@ -129,17 +128,20 @@ class Judge:
         name: str,
         policy: Policy,
     ) -> Standing:
+        apart = self.lists.apart
         events = [
             entry.event
             for entry in history.entries
-            if self.trusts(entry.trust) and counts(entry) and self._bears_on(name, entry)
+            if (entry.trust is None or self.trusts(entry.trust))
+            and counts(entry)
+            and (not apart or self._bears_on(name, entry))
         ]
         found = standing(events, history.releases, policy, at)
         return self._spared(whose, found) if found.suppressed else found
 
     def _bears_on(self, name: str, entry: Entry) -> bool:
-        """Whether an event counts for a list ("": for all of them)."""
-        if not self.lists.apart or self.lists.today(entry.list) in {"", name}:
+        """Whether an event counts for a list ("": for all of them), where lists are apart."""
+        if self.lists.today(entry.list) in {"", name}:
             return True
         return not about_the_list(entry.event)
 
@@ -152,6 +154,8 @@ class Judge:
 
     def spares(self, whose: str) -> str | None:
         """The entry of never_suppress that names the address or its domain."""
+        if not self.never_suppress:
+            return None
         matched = folded(whose)
         local, _, domain = matched.rpartition("@")
         names = (matched, domain, f"{local}@")
@@ -165,8 +169,7 @@ class Judge:
         return replace(found, suppressed=False, expires_at=None, because=because)
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """An event of an address with the run that brought it."""
 
     event: PastEvent
@@ -195,6 +198,14 @@ class History:
     def suppressed(self, at: datetime) -> bool:
         """Whether the row says suppressed, and that has not run out."""
         return in_force(self.row, at)
+
+    @property
+    def span(self) -> tuple[datetime, datetime] | tuple[None, None]:
+        """When the first event was and when the last."""
+        if len(self.entries) == 1:
+            return self.entries[0].event.at, self.entries[0].event.at
+        times = [entry.event.at for entry in self.entries]
+        return (min(times), max(times)) if times else (None, None)
 
     @property
     def heard_since_release(self) -> bool:
@@ -462,7 +473,7 @@ def _rule(
                 "run_id": occasion.run_id,
                 "actor": occasion.actor,
                 "decision_id": occasion.decision_id,
-                "events": json.dumps(told.events),
+                "events": _numbers(told.events),
                 "rules_version": None,
                 "policy_version": judge.version,
             }
@@ -570,12 +581,12 @@ def _version(judge: Judge, name: str) -> str:
 
 
 def _row(whose: str, found: Standing, history: History, version: str) -> dict[str, object]:
-    times = [entry.event.at for entry in history.entries]
+    first_at, last_at = history.span
     return {
         "address": whose,
-        "status": found.status.value,
+        "status": found.status._value_,
         "suppressed": found.suppressed,
-        "reason": found.reason and found.reason.value,
+        "reason": found.reason and found.reason._value_,
         "since": found.since,
         "expires_at": found.expires_at,
         "score": found.score,
@@ -583,8 +594,8 @@ def _row(whose: str, found: Standing, history: History, version: str) -> dict[st
         "because": found.because,
         "event_id": found.events[-1] if found.events else None,
         "policy_version": version,
-        "first_event_at": min(times, default=None),
-        "last_event_at": max(times, default=None),
+        "first_event_at": first_at,
+        "last_event_at": last_at,
         "folded": facts.matched(whose),
     }
 
@@ -605,19 +616,23 @@ def _change(
     return {
         "at": occasion.at,
         "from_status": history.row["status"] if history.row else Status.ACTIVE.value,
-        "to_status": found.status.value,
+        "to_status": found.status._value_,
         "from_suppressed": before,
         "to_suppressed": found.suppressed,
-        "reason": found.reason and found.reason.value,
+        "reason": found.reason and found.reason._value_,
         "rule": found.rule,
         "because": found.because,
         "event_id": decided,
         "run_id": occasion.run_id,
         "actor": occasion.actor,
         "decision_id": occasion.decision_id,
-        "events": json.dumps(found.events),
+        "events": _numbers(found.events),
         "rules_version": next(versions, None),
     }
+
+
+def _numbers(events: Sequence[int]) -> str:
+    return str([*events])  # as JSON has them
 
 
 def addresses_of_run(connection: Connection, run_id: int) -> list[str]:

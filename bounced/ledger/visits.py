@@ -28,7 +28,7 @@ from bounced.ledger.tables import (
     sent,
 )
 from bounced.ledger.tombstones import Tombstones
-from bounced.model import INTERRUPTED, STOPPED, Destination, NoticeKind, Recorded, Visit
+from bounced.model import INTERRUPTED, STOPPED, Destination, NoticeKind, Outcome, Recorded, Visit
 from bounced.policy import Incidents, brake_holds
 from bounced.smtp import folded
 from bounced.trust import Trust
@@ -273,7 +273,11 @@ class Visits:
         self._raise_alarms(connection, visit, told, rows, at)  # before there are more to know of
         self._write_events(connection, told, rows, at)
         touched = list(dict.fromkeys(address for _, address, _, _ in told))
-        judged = [{**row, **_judged(one)} for row, one in zip(rows, told, strict=True)]
+        judged = [
+            {**row, **_judged(one)}
+            for row, one in zip(rows, told, strict=True)
+            if one[3].verdict.outcome is Outcome.HARD  # others make no incident
+        ]
         arisen = self.watch.open(connection, judged, standings.Occasion(at, "sync", visit.run_id))
         refused = sum(bounce.verdict.reason in AT_ONCE for *_, bounce in told)
         return _Noted(len(told), len(again), touched, arisen, refused)
