@@ -131,12 +131,13 @@ class Message:
 
     def header(self, name: str) -> str:
         """The first header of that name with its encoded words undone, or an empty string."""
-        name = name.lower()
-        if name not in self.first:
-            return ""
-        if name not in self.cache:
-            self.cache[name] = decode_words(self.first[name]).strip()
-        return self.cache[name]
+        raw = self.first.get(name)
+        if raw is None:
+            return "" if (low := name.lower()) == name else self.header(low)
+        told = self.cache.get(name)
+        if told is None:
+            told = self.cache[name] = decode_words(raw).strip()
+        return told
 
     def all_headers(self, name: str) -> list[str]:
         name = name.lower()
@@ -328,7 +329,8 @@ def _split(data: bytes) -> tuple[bytes, bytes]:
 
     Where no blank line divides them, the body begins with the first line that is no field.
     """
-    if not _FIELD.match(data) or not _plausible(data):
+    known = _KNOWN_FIELD.match(data)  # as in most the first field is
+    if not known and not (_FIELD.match(data) and _plausible(data)):
         return b"", data
     if blank := _BLANK.search(data):
         return data[: blank.start() + 1], data[blank.end() :]
@@ -363,18 +365,21 @@ def _headers(block: bytes) -> Headers:
         fields = _FIELDS.findall(text)
     else:
         fields = [found.groups() for found in islice(_FIELDS.finditer(text), MAX_HEADERS)]
+    if len(text) > MAX_HEADER:
+        fields = [(name, value[:MAX_HEADER]) for name, value in fields]
     return tuple(
         [
-            (name.lower(), _unfolded(value) if "\n" in value else value[:MAX_HEADER].strip(_SPACE))
+            (name.lower(), _unfolded(value) if "\n" in value else value.strip(_SPACE))
             for name, value in fields
         ]
     )
 
 
 def _unfolded(value: str) -> str:
-    return " ".join([line.strip(" \t\v\f") for line in value[:MAX_HEADER].split("\n")]).strip(
-        _SPACE
-    )
+    flat = value.replace("\n ", " ").replace("\n\t", " ")
+    if "  " not in flat and flat.isprintable():
+        return flat.strip(" ")  # as most: a single space around each fold, and no other kind
+    return " ".join([line.strip(" \t\v\f") for line in value.split("\n")]).strip(_SPACE)
 
 
 def _header_problems(block: bytes, headers: Headers) -> list[str]:

@@ -283,10 +283,19 @@ def decode_words(value: str) -> str:
     `value` holds raw bytes as latin-1; what is raw 8-bit is read as UTF-8 where it can be, else
     as what it looks like. Neighbours in one charset are read as one: some writers cut characters.
     """
-    if value.isascii():
-        if "=?" not in value:
-            return value
-    else:
+    if "=?" not in value and value.isascii():
+        return value
+    short = len(value) <= _REMEMBERED
+    return _words_decoded(value) if short else _words_decoded.__wrapped__(value)
+
+
+# the subject of what is returned comes back from all who could not take it
+_REMEMBERED: Final = 300
+
+
+@lru_cache(1_024)
+def _words_decoded(value: str) -> str:
+    if not value.isascii():
         with contextlib.suppress(UnicodeEncodeError):
             value = decode_charset(value.encode("latin-1"), None)
     told: list[str] = []

@@ -16,7 +16,18 @@ from bounced.decode import (
     rfc8098,
 )
 from bounced.decode.notice import Surroundings
-from bounced.decode.original import addresses_in, received_for, returned_of, returned_part
+from bounced.decode.original import (
+    ARRIVED,
+    FROM,
+    MAILED,
+    SENDERS,
+    TO,
+    TOKEN,
+    addresses_in,
+    received_for,
+    returned_of,
+    returned_part,
+)
 from bounced.decode.view import View
 from bounced.message import CUT, read
 from bounced.model import Action, Kind, RecipientReport, Reply, Report
@@ -25,16 +36,13 @@ from bounced.smtp import ADDRESS, parse_reply, verp_recipient
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from bounced.message import Headers, Message
+    from bounced.message import Message
 
 __all__ = ["decode"]
 
 NOBODY: Final = "names no recipient"
 # what mail programs make of a report that they do not know
 _FILES: Final = ("application/octet-stream", "application/x-delivery-status", "application/text")
-_ARRIVED: Final = ("delivered-to", "x-original-to", "envelope-to", "to")
-_SENDERS: Final = ("from", "sender", "reply-to", "return-path", "errors-to", "x-envelope-from")
-_SIGNING: Final = frozenset(_SENDERS)
 
 
 def decode(message: Message) -> Report:
@@ -50,7 +58,7 @@ def decode(message: Message) -> Report:
         or rfc3834.decode(view)
         or Report(Kind.OTHER)
     )
-    envelope = _envelope(message, view.fields)
+    envelope = _envelope(view)
     return Report(
         report.kind,
         _whom_we_mailed(report.recipients, envelope),
@@ -75,12 +83,17 @@ def _whom_we_mailed(
     return (replace(recipients[0], original_address=mailed),)
 
 
-def _envelope(message: Message, fields: Headers) -> tuple[str, ...]:
+def _envelope(view: View) -> tuple[str, ...]:
     """Where a token may be, if the sender gave the mail one: see `bounced.trust`."""
-    arrived = addresses_in(message.headers, *_ARRIVED)
-    tokens = [value.strip() for name, value in fields if name == "x-bounced-token"]
-    places = [*arrived[:8], *addresses_in(fields, "return-path")[:2], *tokens[:2]]
-    return tuple(place[:320] for place in places)
+    places = addresses_in(view.written, _DELIVERED)[:8]
+    if returned := view.addressed:
+        places += addresses_in(returned, _RETURN_PATH)[:2]
+        places += [value.strip() for name, value in returned if name == TOKEN][:2]
+    return tuple([place[:320] for place in places])
+
+
+_DELIVERED: Final = ARRIVED | {"to"}
+_RETURN_PATH: Final = frozenset({"return-path"})
 
 
 def _challenge(view: View) -> Report | None:
@@ -135,15 +148,15 @@ def _not_the_sender(recipients: Sequence[RecipientReport], view: View) -> Sequen
 
     Unless it was addressed to them too; but the bounce address never is what bounced.
     """
-    message, fields = view.message, view.fields
-    signed = " ".join([value for name, value in fields if name in _SIGNING]).lower()
-    signed += message.header("from").lower()
+    fields = view.addressed
+    signed = " ".join([value for name, value in fields if name in SENDERS]).lower()
+    signed += view.message.header("from").lower()
     if not any(recipient.address.lower() in signed for recipient in recipients):
         return recipients
-    senders = _lower(addresses_in(fields, *_SENDERS))
-    senders |= _lower(addresses_in(message.headers, "from"))
-    envelope = _lower(addresses_in(fields, "return-path"))
-    senders -= _lower(addresses_in(fields, "to", "cc")) - envelope
+    senders = _lower(addresses_in(fields, SENDERS))
+    senders |= _lower(addresses_in(view.written, FROM))
+    envelope = _lower(addresses_in(fields, _RETURN_PATH))
+    senders -= _lower(addresses_in(fields, TO)) - envelope
     return [r for r in recipients if r.address.lower() not in senders]
 
 
@@ -252,14 +265,18 @@ def _tells_of_failure(view: View) -> bool:
     return view.daemon and view.speaks_of_failure()
 
 
+_TO: Final = frozenset({"to"})
+_SENT: Final = frozenset({"to", "delivered-to"})
+
+
 def _enclosed(view: View) -> Report | None:
     """A notice that a mail system passes on as an attachment, if it was written to whom this is.
 
     What we sent is never asked: only a daemon's letter to the address that this one went to.
     """
     part = returned_part(view.message)
-    sent_to = set(addresses_in(view.message.headers, "to", "delivered-to"))
-    if part is None or sent_to.isdisjoint(addresses_in(view.fields, "to")):
+    sent_to = set(addresses_in(view.written, _SENT))
+    if part is None or sent_to.isdisjoint(addresses_in(view.addressed, _TO)):
         return None
     inner = View(read(part.data()))
     if not inner.daemon or returned_part(inner.message) is part:
@@ -272,37 +289,37 @@ def _enclosed(view: View) -> Report | None:
 
 
 def _surroundings(view: View) -> Surroundings:
-    message, fields = view.message, view.fields
+    message, own, fields = view.message, view.written, view.addressed
     failed = [
         a for value in message.all_headers("x-failed-recipients") for a in ADDRESS.findall(value)
     ]
-    signed = addresses_in(message.headers, "from", "reply-to", "sender", "return-path")
-    sent_to = addresses_in(message.headers, "to", "cc")
-    delivered = addresses_in(message.headers, "delivered-to", "x-original-to", "envelope-to")
-    senders = addresses_in(fields, *_SENDERS)
-    lists = [a for k, v in fields if k == "list-post" for a in ADDRESS.findall(v)]
-    ours = _lower([*signed, *sent_to, *senders, *lists]) - _lower(failed)
-    mailed = addresses_in(
-        fields, "to", "cc", "delivered-to", "x-original-to", "envelope-to", "x-rcpt-to", "resent-to"
-    )
-    if _lower(mailed) <= _lower(lists):
-        mailed = received_for(fields)  # a list's letter goes to its members
-    mailed = [a.lower() for a in mailed]
+    sent_to, delivered = addresses_in(own, TO), addresses_in(own, ARRIVED)
+    signed, sent = _lower(addresses_in(own, _SIGNING)), _lower(sent_to)
+    lists = _lower([a for k, v in fields if k == "list-post" for a in ADDRESS.findall(v)])
+    ours = signed | sent | lists | _lower(addresses_in(fields, SENDERS))
+    mailed = [a.lower() for a in addresses_in(fields, MAILED)]
+    if lists.issuperset(mailed):
+        # a list's letter goes to its members
+        mailed = [a.lower() for a in received_for(view.fields)]
     if any(v in ("<>", "<MAILER-DAEMON>") for k, v in fields if k == "return-path"):
         mailed = []  # what is returned is a notice itself: to whom it went is nobody's failure
     mailed = mailed or [a.lower() for a in map(verp_recipient, [*sent_to, *delivered]) if a]
+    whom = frozenset(mailed)
     # who wrote to themselves is found by name only
-    never = ours - (frozenset(mailed) - _lower([*signed, *sent_to]))
+    never = (ours - _lower(failed)) - (whom - signed - sent)
     # the mailbox that the notice came to, without the tag that a bounce address carries
-    never |= frozenset(_untagged(a) for a in _lower(sent_to) if "+" in a) - frozenset(mailed)
+    never |= frozenset([_untagged(a) for a in sent if "+" in a]) - whom
     return Surroundings(
         never=never,
-        unlikely=_lower(delivered) - frozenset(mailed),
-        mailed=tuple(a for a in mailed if a not in never),
+        unlikely=_lower(delivered) - whom,
+        mailed=tuple([a for a in mailed if a not in never]),
         failed=tuple(failed[:1_000]),
         host=_reporter(view),
         subject=view.subject if view.report_subject else "",
     )
+
+
+_SIGNING: Final = frozenset({"from", "reply-to", "sender", "return-path"})
 
 
 def _untagged(address: str) -> str:
@@ -312,9 +329,9 @@ def _untagged(address: str) -> str:
 
 def _reporter(view: View) -> str | None:
     """The domain of the daemon that wrote the notice."""
-    sender = next(iter(addresses_in(view.message.headers, "from")), None) if view.daemon else None
-    return sender.rpartition("@")[2] if sender else None
+    senders = addresses_in(view.written, FROM) if view.daemon else ()
+    return senders[0].rpartition("@")[2] if senders else None
 
 
 def _lower(addresses: Sequence[str]) -> frozenset[str]:
-    return frozenset(address.lower() for address in addresses)
+    return frozenset([address.lower() for address in addresses])

@@ -105,38 +105,49 @@ _KEPT: Final = frozenset({"message-id", "subject", "list-id", "x-bounced-list", 
 
 
 def returned_of(fields: Headers) -> Returned:
+    if not fields:
+        return _NOTHING
     first = {name: told for name, told in reversed(fields) if told and name in _KEPT}
-
-    def value(name: str) -> str | None:
-        told = first.get(name)
-        return decode_words(told).strip()[:998] if told else None
-
+    kept = {name: decode_words(told).strip()[:998] for name, told in first.items()}
     return Returned(
-        value("message-id"),
-        value("subject"),
-        value("list-id") or value("x-bounced-list"),
-        value("from"),
-        value("to"),
+        kept.get("message-id"),
+        kept.get("subject"),
+        kept.get("list-id") or kept.get("x-bounced-list"),
+        kept.get("from"),
+        kept.get("to"),
     )
 
 
-# the same few names are asked for in every letter
-_set_of: Final = lru_cache(64)(frozenset[str])
+_NOTHING: Final = Returned()
 
 
-def addresses_in(fields: Headers, *names: str) -> list[str]:
+FROM: Final = frozenset({"from"})
+TO: Final = frozenset({"to", "cc"})
+SENDERS: Final = frozenset(
+    {"from", "sender", "reply-to", "return-path", "errors-to", "x-envelope-from"}
+)
+ARRIVED: Final = frozenset({"delivered-to", "x-original-to", "envelope-to"})
+MAILED: Final = TO | ARRIVED | {"x-rcpt-to", "resent-to"}
+TOKEN: Final = "x-bounced-token"  # noqa: S105 - the name of a field
+_NAMING: Final = SENDERS | MAILED | {"list-post", TOKEN}
+
+
+def naming(fields: Headers) -> Headers:
+    """Those fields that name senders and recipients, and our own tokens."""
+    return tuple([field for field in fields if field[0] in _NAMING])
+
+
+def addresses_in(fields: Headers, names: frozenset[str]) -> list[str]:
     """Addresses in header fields of those names, in order, each once.
 
     A name before angle brackets is anybody's word, and a piece that is no address yields none.
     """
-    found: dict[str, None] = {}
-    wanted = _set_of(names)
+    found: list[str] = []
     for name, value in fields:
-        if name in wanted:
+        if name in names:
             short = len(value) <= _REMEMBERED
-            addresses = _addresses(value) if short else _addresses.__wrapped__(value[:20_000])
-            found.update(dict.fromkeys(addresses))
-    return list(found)
+            found += _addresses(value) if short else _addresses.__wrapped__(value[:20_000])
+    return found if len(found) < 2 else list(dict.fromkeys(found))
 
 
 # The value of a field of ours comes again with every message, and several times with each.

@@ -6,15 +6,15 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from bounced.decode.evidence import smtp_words
-from bounced.decode.original import addresses_in, returned_fields, returned_part
+from bounced.decode.original import FROM, addresses_in, returned_fields, returned_part
 from bounced.decode.rfc3464 import address_in, groups
 from bounced.decode.view import FAILURE
 from bounced.model import Kind, RecipientReport, Reply, Report
 
 if TYPE_CHECKING:
     from bounced.decode.view import View
-    from bounced.message import Message
 
+_WHO: Final = frozenset({"x-hmxmroriginalrecipient", "to"})
 _REMOVED: Final = re.compile(r"redacted|removed|\[?hidden", re.IGNORECASE)
 
 
@@ -23,13 +23,13 @@ def decode(view: View) -> Report | None:
     message = view.message
     fields = _feedback(view)
     if fields is None:
-        return _opt_out(message)
+        return _opt_out(view)
     kind = fields.get("feedback-type", "abuse").lower()
     returned = returned_fields(message, str)
     named = [
         address_in(value) for key, value in fields.items() if key.startswith("original-rcpt-to")
     ]
-    who = [a for a in named if a] or addresses_in(returned, "x-hmxmroriginalrecipient", "to")
+    who = [a for a in named if a] or addresses_in(returned, _WHO)
     who = [a for a in who if not _REMOVED.search(a.partition("@")[0])]
     recipients = tuple(RecipientReport(a, Reply(f"feedback-type: {kind}")) for a in who[:1_000])
     reporter = fields.get("reporting-mta", "").rpartition(";")[2].strip() or None
@@ -69,11 +69,11 @@ def _in_words(view: View) -> bool:
 _HEAD: Final = 4_000
 
 
-def _opt_out(message: Message) -> Report | None:
+def _opt_out(view: View) -> Report | None:
     """What a mail program sends to a List-Unsubscribe address when its user asks for it."""
-    if message.header("x-apple-unsubscribe").lower() != "true":
+    if view.message.header("x-apple-unsubscribe").lower() != "true":
         return None
-    sender = addresses_in(message.headers, "from")
+    sender = addresses_in(view.written, FROM)
     if not sender:
         return None
     who = RecipientReport(sender[0], Reply("feedback-type: opt-out"))

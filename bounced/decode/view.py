@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from bounced.automaton import Lists, Passage
 from bounced.decode import formats
-from bounced.decode.original import BORDER, borders, cut, returned_fields
+from bounced.decode.original import BORDER, borders, cut, naming, returned_fields
 from bounced.decode.words import pattern
 from bounced.smtp import first_address
 
@@ -53,22 +53,20 @@ def _title(subject: str) -> Passage:
 class View:
     """What headers and words of a message say to whoever asks.
 
-    `sender` is who signs it and `daemon` whether that is a mail system, `automatic` whether the
-    message says of itself that a program wrote it (RFC 3834, 5), `report` whether it has the form
-    of a report (RFC 6522). `believed` and `around` are kept here by those who work them out.
+    `automatic` is whether the message says of itself that a program wrote it (RFC 3834, 5),
+    `report` whether it has the form of a report (RFC 6522). `believed` and `around` are kept here
+    by those who work them out.
     """
 
     __slots__ = (
-        "_begin", "_cut", "_failure", "_fields", "_null_sender", "_report_subject", "_structured",
-        "_takes_bounces", "_titled", "_told", "around", "automatic", "believed", "daemon",
-        "message", "report", "sender", "subject",
+        "_addressed", "_begin", "_cut", "_daemon", "_failure", "_fields", "_null_sender",
+        "_report_subject", "_structured", "_takes_bounces", "_titled", "_told", "_written",
+        "around", "automatic", "believed", "message", "report", "subject",
     )  # fmt: skip
 
     def __init__(self, message: Message) -> None:
         self.message: Final = message
         self.subject: Final = message.header("subject")
-        self.sender: Final = message.header("from") or message.header("sender")
-        self.daemon: Final = daemon_signs(self.sender)
         submitted = message.header("auto-submitted").lower()
         self.automatic: Final = bool(submitted) and not submitted.startswith("no")
         self.report: Final = message.content_type == "multipart/report"
@@ -80,6 +78,9 @@ class View:
         self._begin: Final = len(self.subject) + 1
         self._cut: tuple[str, str] | None = None
         self._fields: Headers | None = None
+        self._written: Headers | None = None
+        self._addressed: Headers | None = None
+        self._daemon: bool | None = None
         self._null_sender: bool | None = None
         self._report_subject: bool | None = None
         self._takes_bounces: bool | None = None
@@ -107,6 +108,20 @@ class View:
         if self._fields is None:
             self._fields = returned_fields(self.message, lambda: self._divided()[1])
         return self._fields
+
+    @property
+    def written(self) -> Headers:
+        """The headers that name who wrote the message and who received it."""
+        if self._written is None:
+            self._written = naming(self.message.headers)
+        return self._written
+
+    @property
+    def addressed(self) -> Headers:
+        """Those of the returned mail that do."""
+        if self._addressed is None:
+            self._addressed = naming(self.fields)
+        return self._addressed
 
     # --- words ---
 
@@ -155,6 +170,15 @@ class View:
     # --- who wrote it ---
 
     @property
+    def daemon(self) -> bool:
+        """Whether a mail system signs it."""
+        if self._daemon is None:
+            sender = self.message.header("from") or self.message.header("sender")
+            short = len(sender) <= 200
+            self._daemon = (_daemon if short else _daemon.__wrapped__)(sender)
+        return self._daemon
+
+    @property
     def null_sender(self) -> bool:
         """Whether its envelope sender was empty (RFC 5321, 4.5.5)."""
         if self._null_sender is None:
@@ -190,11 +214,6 @@ _ANSWER: Final = re.compile(
     r"(?:re|fwd?|aw|wg|tr|rv|antw|sv|vs|enc|回复|回覆|答复|转发|轉寄)\s{0,80}(?:\[\d+\])?\s{0,80}[:：]",
     re.IGNORECASE,
 )
-
-
-def daemon_signs(sender: str) -> bool:
-    """Whether a mail system is what signs so."""
-    return _daemon(sender) if len(sender) <= 200 else _daemon.__wrapped__(sender)
 
 
 @lru_cache(1_024)

@@ -4,7 +4,14 @@ from functools import partial
 
 import pytest
 
-from bounced.decode.original import addresses_in, cut, received_for, returned_fields, returned_of
+from bounced.decode.original import (
+    TO,
+    addresses_in,
+    cut,
+    received_for,
+    returned_fields,
+    returned_of,
+)
 from bounced.message import read
 from tests.decode.letters import daemon, parts
 
@@ -62,7 +69,7 @@ def test_the_headers_of_the_returned_mail_are_read_wherever_they_are() -> None:
 
 def test_a_name_before_the_brackets_is_no_address() -> None:
     fields = (("to", '"b@example.org" <a@example.com>, c@example.com (d@example.org); e'), ("x", "f@example.com"))  # fmt: skip
-    assert addresses_in(fields, "to") == ["a@example.com", "c@example.com"]
+    assert addresses_in(fields, TO) == ["a@example.com", "c@example.com"]
 
 
 def test_the_last_server_tells_for_whom_it_took_the_mail() -> None:
