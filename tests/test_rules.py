@@ -31,6 +31,7 @@ from bounced.rules import (
     _spelt,
     _without_own,
     classify,
+    folding,
     judge,
     matching,
     rulebook,
@@ -953,3 +954,25 @@ def test_a_reply_means_the_same_whose_address_ever_stands_in_it(address: str) ->
             ):
                 plain = words(text, names=names, vocabulary=vocabulary())
                 assert _spelt(*_without_own(fold(text), address.lower(), names)) == plain, text
+
+
+PIECES = st.sampled_from(
+    ["a", "@", "b.c", "<", ">", '"', "'", " ", "x y", "é", "|", "*", "a" * 70, "=", "."]
+)
+
+
+@given(st.lists(PIECES, max_size=16).map("".join))
+def test_addresses_are_taken_out_by_their_signs_as_by_the_pattern_alone(text: str) -> None:
+    assert folding._without_addresses(text) == folding._ADDRESS.sub(" ", text)
+
+
+PARTS = st.sampled_from(["1", "192.0.2.1", "192.0.2", "[", "]", ".", "2", "x", " 7", "-"])
+
+
+@given(st.lists(PARTS, max_size=9).map("".join))
+def test_addresses_of_hosts_begin_at_a_bracket_or_at_their_first_digit(text: str) -> None:
+    plain = re.compile(
+        r"\[?(?<![\d.])\d{1,3}(?:\.\d{1,3}){3}(?![\d.]*\d)(?: {1,9}\d{1,3}(?=\]))?\]?"
+    )
+    found = [one.span() for one in folding._IPV4.finditer(text)]
+    assert found == [one.span() for one in plain.finditer(text)]

@@ -332,7 +332,7 @@ def _evidence(
         status=status,
         command=reply.command or _stage(reply.text),
         hosts=tuple(
-            name for host in (recipient.remote_mta, domain) if host and (name := _host(host))
+            [name for host in (recipient.remote_mta, domain) if host and (name := _host(host))]
         ),
         temporary=4 in classes,
         elsewhere=heard.elsewhere or reply.code in _ABOUT_LOGIN,

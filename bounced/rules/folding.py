@@ -47,13 +47,16 @@ _TAG: Final = re.compile(
     r"</?(?:a|b|br|p|i|u|font|span|div|strong|em|tt|code|pre|hr)(?: [^<>]*)?/?>"
 )
 _LINK: Final = re.compile(r"\b(?:(?:https?|ftp)://|mailto:|www\.)[^\s<>\"]+")
+_NAME: Final = r"[^\s<>@\"'()\[\]{},;:=|]{1,64}"
+_DOMAIN: Final = r"[^\s<>@\"'(){},;:|*]{1,255}"
 _ADDRESS: Final = re.compile(
-    r"(?:\"[^\"\s@]{1,64}\"|'[^'\s@]{1,30}(?: [^'\s@]{1,30})?'|[^\s<>@\"'()\[\]{},;:=|]{1,64})"
-    r"@[^\s<>@\"'(){},;:|*]{1,255}"
+    rf"(?:\"[^\"\s@]{{1,64}}\"|'[^'\s@]{{1,30}}(?: [^'\s@]{{1,30}})?'|{_NAME})@{_DOMAIN}"
 )
+_BEFORE_SIGN: Final = re.compile(_NAME)
+_BEHIND_SIGN: Final = re.compile(_DOMAIN)
 _BRACKETED: Final = re.compile(r"<[^<>\s]{0,320}>")
 _IPV4: Final = re.compile(
-    r"\[?(?<![\d.])\d{1,3}(?:\.\d{1,3}){3}(?![\d.]*\d)"
+    r"[\[\d](?:(?<=\[)\d{1,3}|(?<=\d)(?<![\d.]\d)\d{0,2})(?:\.\d{1,3}){3}(?![\d.]*\d)"
     r"(?: {1,9}\d{1,3}(?=\]))?\]?"  # Gmail adds the tail of a netblock
 )
 _IPV6: Final = re.compile(
@@ -172,7 +175,7 @@ def mask(folded: str, *, names: Collection[str] = (), vocabulary: Container[str]
     if "://" in text or "www." in text or "mailto:" in text:
         text = _LINK.sub(" ", text)
     if "@" in text:
-        text = _ADDRESS.sub(" ", text)
+        text = _without_addresses(text)
     if "<" in text:
         text = _BRACKETED.sub(" ", text)
     text = _marked(text)
@@ -186,6 +189,22 @@ def mask(folded: str, *, names: Collection[str] = (), vocabulary: Container[str]
     if any(name in text for name in names):
         kept = [word for word in kept if word.strip("\"'()[],;:.") not in names]
     return " ".join(kept)
+
+
+def _without_addresses(text: str) -> str:
+    """A space for each address: `_ADDRESS.sub(" ", text)`, from the signs that all of them have."""
+    kept: list[str] = []
+    end, at = 0, text.find("@")
+    while at >= 0:
+        name = _BEFORE_SIGN.match(text[max(end, at - 64) : at][::-1])
+        if name is None and text[at - 1 : at] in ('"', "'"):
+            return "".join((*kept, _ADDRESS.sub(" ", text[end:])))  # a name in quotes
+        domain = _BEHIND_SIGN.match(text, at + 1) if name else None
+        if name and domain:
+            kept += (text[end : at - name.end()], " ")
+            end = domain.end()
+        at = text.find("@", max(end, at + 1))
+    return "".join((*kept, text[end:]))
 
 
 def _marked(text: str) -> str:

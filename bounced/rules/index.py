@@ -6,7 +6,7 @@ of narrowing leaves is worked out by itself, remembered, and put together by `&`
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from functools import lru_cache, reduce
 from operator import or_
@@ -40,14 +40,18 @@ class PhraseIndex:
     def __init__(self, phrases: Iterable[tuple[int, Phrase]], *, plain: bool = False) -> None:
         numbers: dict[str, int] = {}
         whole: defaultdict[int, int] = defaultdict(int)
-        begun: defaultdict[int, list[tuple[int, Phrase, frozenset[int]]]] = defaultdict(list)
+        several: list[tuple[int, Phrase, frozenset[int]]] = []
         for owner, phrase in phrases:
             pieces = [numbers.setdefault(piece, len(numbers)) for piece in phrase.pieces]
             if len(pieces) == 1:
                 whole[pieces[0]] |= owner
             else:
-                # by its last piece: what phrases begin with (`user`, `message`) stands everywhere
-                begun[pieces[-1]].append((owner, phrase, frozenset(pieces)))
+                several.append((owner, phrase, frozenset(pieces)))
+        spelt, use = tuple(numbers), Counter(one for _, _, needed in several for one in needed)
+        begun: defaultdict[int, list[tuple[int, Phrase, frozenset[int]]]] = defaultdict(list)
+        for one in several:
+            # by the piece that fewest share: what many say (`user`, `not`) stands everywhere
+            begun[min(one[2], key=lambda n: (use[n], -len(spelt[n]), n))].append(one)
         self._whole: Final = dict(whole)
         self._begun: Final = dict(begun)
         self._automaton: Final = Automaton(numbers, plain=plain)
@@ -56,10 +60,11 @@ class PhraseIndex:
         """Whose phrase, at least one of them, stands in the (masked, spelt) words: their bits."""
         found = 0
         pieces = {hit[0] for hit in self._automaton.find(words)}
-        for number in pieces & self._whole.keys():
-            found |= self._whole[number]
-        for number in pieces & self._begun.keys():
-            for owner, phrase, needed in self._begun[number]:
+        whole, begun = self._whole, self._begun
+        for number in pieces:
+            if number in whole:
+                found |= whole[number]
+            for owner, phrase, needed in begun.get(number, ()):
                 if needed <= pieces and not found & owner and phrase.in_words(words):
                     found |= owner
         return found
