@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import importlib
 import re
-from functools import cache, cached_property, lru_cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 if TYPE_CHECKING:
@@ -160,6 +160,8 @@ class Alternatives:
             for one in needed:
                 self.needing.setdefault(one.letters, []).append((number, self._backwards(one)))
         self._spots: Final = tuple(self.needing.values())
+        self._whole: re.Pattern[str] | None = None
+        self._automaton: Automaton | None = None
         self._remembered: Final = lru_cache(_REMEMBERED)(self._search)
         self.match: Final = lru_cache(_REMEMBERED)(self._match)
 
@@ -169,14 +171,12 @@ class Alternatives:
         near = needed.most <= _FARTHEST
         return tuple(range(needed.least, needed.most + 1)) if near else ()
 
-    @cached_property
-    def _automaton(self) -> Automaton:
-        return Automaton(self.needing)
-
-    @cached_property
+    @property
     def whole(self) -> re.Pattern[str]:
         """All of it as one pattern."""
-        return re.compile(f"{self._begins}(?:{'|'.join(self._entries)})", _FLAGS)
+        if self._whole is None:
+            self._whole = re.compile(f"{self._begins}(?:{'|'.join(self._entries)})", _FLAGS)
+        return self._whole
 
     def search(self, text: str) -> re.Match[str] | None:
         """The first match."""
@@ -184,6 +184,8 @@ class Alternatives:
 
     def _search(self, text: str) -> re.Match[str] | None:
         low = _lowered(text)
+        if self._automaton is None:
+            self._automaton = Automaton(self.needing)
         found = self._automaton.find(low)
         if not found and not self.always:
             return None

@@ -54,9 +54,7 @@ def _automatic(view: View) -> bool:
 
 def _marked(message: Message) -> bool:
     source = message.header("x-ms-exchange-generated-message-source").lower()
-    return "agent" in source or any(
-        message.header(name) for name in _HEADERS & message.first.keys()
-    )
+    return "agent" in source or any(map(message.header, _HEADERS.intersection(message.first)))
 
 
 def _answers(view: View) -> bool:
