@@ -210,6 +210,11 @@ ADDRESS: Final = later(rf"(?<![^\W{_CJK}])(?<![.+%=@-]){_LOCAL}@{_DOMAIN}(?![\w.
 _PLAIN: Final = later(rf"{_LOCAL}@{_DOMAIN}")
 
 
+# an address as nearly all are, so short that none of its labels is too long
+SIMPLE: Final = r"[A-Za-z0-9_+.=-]{1,64}@[A-Za-z0-9]{1,63}(?:[.-][A-Za-z0-9]{1,63}){0,10}"
+_SIMPLE: Final = re.compile(SIMPLE)
+_PLAINEST: Final = re.compile(rf"{SIMPLE}(?=[\s>,:;)\]]|\Z)")
+_SHORT: Final = 64
 _LONGEST_LOCAL: Final = 66  # with its quotes
 _LETTERS: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_+=.-"
 _BORDERS: Final = frozenset(" \n\t<>:(,;[")
@@ -233,25 +238,22 @@ def addresses(text: str) -> Iterator[re.Match[str]]:
 def _at(text: str, end: int, at: int) -> re.Match[str] | None:
     """The address around an `@`, where plain letters and a border before them say where it begins.
 
-    None where they do not, or where none begins there; `end` is that of the address before.
+    None where they do not, or where none begins there; `end` is that of the address before. Most
+    are so plain that their end can be seen, too.
     """
     before = text[max(end, at - _LONGEST_LOCAL) : at]
     name = len(before) - len(left := before.rstrip(_LETTERS))
     if not name or (left[-1] not in _BORDERS if left else end or name != at):
         return None
+    found = _PLAINEST.match(text, at - name)
+    if found and found.end() - at <= _SHORT:
+        return found
     return ADDRESS.match(text, at - name)
 
 
 def first_address(text: str) -> str:
     """The first address in a text, or an empty string."""
     return next((found[0] for found in addresses(text)), "")
-
-
-# an address as nearly all are, so short that none of its labels is too long
-_SIMPLE: Final = re.compile(
-    r"[A-Za-z0-9_+=.-]{1,64}@[A-Za-z0-9]{1,63}(?:[.-][A-Za-z0-9]{1,63}){0,10}"
-)
-_SHORT: Final = 64
 
 
 def is_address(text: str) -> bool:

@@ -95,6 +95,12 @@ _LINE_START: Final = later(
     rf"{_LEAD}(?P<label>(?!<){_LABEL}(?:\s{{0,24}}[:：=]\s{{0,24}}|\s{{1,20}})(?:rfc822\s?;\s?)?)?[\"'“«\[(]{{0,2}}(?:<|&lt;)?(?:mailto:|smtp:)?(?P<address>{_A})(?P<after>.*)$",
     re.IGNORECASE,
 )
+# The same where the line begins with an address as most are: no label, no mark before or behind it.
+_PLAIN_START: Final = re.compile(
+    r"[ \t]{0,40}<?(?P<label>(?!))?"
+    r"(?P<address>[A-Za-z0-9_+.-]{1,64}@[A-Za-z0-9]{1,63}(?:[.-][A-Za-z0-9]{1,63}){0,10})"
+    r"(?P<after>(?:[>\s:,;)].*)?)$"
+)
 # What may stand right behind an address that a line is about.
 _AFTER: Final = re.compile(
     r"^[>\"'”»\])\s]*(?:&gt;)?(?:$|[>:：;,、，；.(\[\-–—<=]|\.\.\.|\s[-(=|│┃║—–…:：]|\s(?:on|at|because|said|failed|was|is|has|reason|rejected|unknown|\d{3}|via|host|could|does|不|은|는|の|は|ist|n'|no)\b|\s{2,}\S|\s(?:and|und|et|y|e|en|och|og|и)\s\S{1,70}@)",
@@ -353,8 +359,11 @@ def _line_starts(lines: list[str]) -> Iterator[_Place]:
             speaking = False
         elif speaking:
             continue  # the folded rest of what was said of an address above
-        found = _line_start(line)
-        origin = _PARENTHESIS.match(line) if found is None and "@" in line else None
+        if "@" not in line:
+            named = False
+            continue
+        found = _begun(line)
+        origin = _PARENTHESIS.match(line) if found is None else None
         if origin and not named:
             yield _Place(origin["address"], number, standin=_program(lines[number - 1]))
         named = found is not None
@@ -390,13 +399,14 @@ def _in_company(before: str) -> bool:
     return pattern("company").search(before) is not None
 
 
-def _line_start(line: str) -> re.Match[str] | None:
-    return _begun(line) if "@" in line else None
+_SHORT: Final = 64  # then no label of its domain is too long
 
 
 @lru_cache(512)
 def _begun(line: str) -> re.Match[str] | None:
-    found = _LINE_START.match(line)
+    found = _PLAIN_START.match(line)
+    if found is None or len(found["address"]) > _SHORT:
+        found = _LINE_START.match(line)
     if found is None or not (_AFTER.match(found["after"]) or _SET_OFF.match(line)):
         return None
     return found if _uncut(line, *found.span("address")) else None
@@ -433,7 +443,7 @@ def _sound(character: str) -> bool:
 def _labelled(lines: list[str]) -> Iterator[_Place]:
     """`Recipient: a@example.com`, `Failed to deliver to 'a@example.com'`."""
     for number, line in enumerate(lines):
-        found = _line_start(line)
+        found = _begun(line) if "@" in line else None
         if found and found["label"]:
             yield _place(found, number)
 
@@ -554,7 +564,7 @@ def _gather(lines: list[str], places: list[_Place]) -> None:
             line = lines[number].strip()
             if number in starts or (line and blank and _paragraph_ends(line, place, lines)):
                 break
-            if not place.standin and _named(programs, line):
+            if programs and not place.standin and _named(programs, line):
                 break
             if not line:
                 blank = True

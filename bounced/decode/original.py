@@ -156,8 +156,11 @@ _REMEMBERED: Final = 500
 
 @lru_cache(2_048)
 def _addresses(value: str) -> tuple[str, ...]:
+    if "," not in value and ";" not in value:
+        address = _bracketed(value)
+        return (address,) if is_address(address) else ()
     found = map(_bracketed, value.replace(";", ",").split(","))
-    return tuple(address for address in found if is_address(address))
+    return tuple([address for address in found if is_address(address)])
 
 
 def _bracketed(piece: str) -> str:

@@ -52,7 +52,10 @@ def decode(view: View) -> Report | None:
 def _in_words(view: View) -> Report | None:
     """A receipt whose machine-readable part is missing."""
     message = view.message
-    if view.titled("receipt_subject") and pattern("receipt").search(message.text()[:4_000]):
+    # all of that list begin a line
+    if pattern("receipt_subject").match(view.subject) and pattern("receipt").search(
+        message.text()[:4_000]
+    ):
         return Report(Kind.RECEIPT, format="receipt-text")
     if message.parameter("report-type").lower() != "disposition-notification":
         return None

@@ -24,7 +24,7 @@ MOST: Final = 20_000
 # Those that are asked of subjects and of notices in words.
 _LISTS: Final = (
     "auto_reply", "auto_reply_itself", "challenge", "complaint", "delay_subject", "delayed",
-    "delivered", "failure", "final", "list_manager", "own_mailbox", "parcels", "receipt_subject",
+    "delivered", "failure", "final", "list_manager", "own_mailbox", "parcels",
     "report_subject", "undelivered", "went_on",
 )  # fmt: skip
 AUTO_SUBJECT: Final = "auto_reply_subject"

@@ -251,3 +251,18 @@ PIECES = st.sampled_from([
 def test_sentences_with_an_address_are_found_by_its_sign_as_by_the_pattern_alone(line: str) -> None:
     found = [one.span() for one in notice._inlines(line)]
     assert found == [one.span() for one in notice._INLINE.finditer(line)]
+
+
+STARTS = st.sampled_from([
+    "reader", "@example.com", "<", ">", " ", "\t", ":", "=", ".", "-", "+", "1", "to ", "mailto:", "é",
+    "user", "failed ", "x-failed", "(", ")", ",", ";", "a" * 64, "@", "满",
+])  # fmt: skip
+
+
+@given(st.lists(STARTS, max_size=9).map("".join))
+def test_a_plain_address_begins_a_line_as_any_other_does(line: str) -> None:
+    found = notice._PLAIN_START.match(line)
+    if found and len(found["address"]) <= 64:
+        whole = notice._LINE_START.match(line)
+        assert whole is not None
+        assert (whole.groupdict(), whole.span("after")) == (found.groupdict(), found.span("after"))
