@@ -170,7 +170,7 @@ def _guess(sample: bytes, declared: str) -> str:
 
 
 # Words of Cyrillic letters are runs of 8-bit bytes; in Western text such bytes stand alone.
-_RUN: Final = re.compile(rb"[\x80-\xff]{3,}")
+_RUN: Final = re.compile(rb"[\x80-\xff][\x80-\xff]{2,}")
 _CYRILLIC: Final = ("cp1251", "koi8-r", "iso8859-5", "cp866")
 # by which Cyrillic text is wrongly declared; Greek and Hebrew letters fall on frequent ones
 _MISTAKEN_FOR_CYRILLIC: Final = (*_CYRILLIC, "iso8859-2", "cp1250", "mac-roman", "cp850", "cp437")
@@ -179,8 +179,9 @@ _OFTEN: Final = frozenset("оеаинтсрвлкмдпуяы")
 
 def _cyrillic(sample: bytes) -> str | None:
     """The Cyrillic codec in which most letters are frequent small ones, or None."""
-    runs = b"".join(_RUN.findall(sample))
-    if len(runs) < 12 or len(runs) * 10 < 7 * len(sample.translate(None, _ASCII)):
+    foreign = len(sample.translate(None, _ASCII))
+    runs = b"".join(_RUN.findall(sample)) if foreign >= 12 else b""
+    if len(runs) < 12 or len(runs) * 10 < 7 * foreign:
         return None
     often = {c: sum(map(_OFTEN.__contains__, runs.decode(c, "replace"))) for c in _CYRILLIC}
     best = max(often, key=lambda codec: often[codec])
@@ -195,11 +196,15 @@ _ASCII_LETTERS: Final = re.compile("[\x00-\x7f]+")
 
 def _share(text: str, codec: str) -> float:
     """How much of what is not ASCII are characters that the codec's language often uses."""
-    foreign = _ASCII_LETTERS.sub("", text)
-    if len(foreign) < _FEWEST:
+    many = len(text) - len(text.encode("ascii", "ignore"))
+    if many < _FEWEST:
         return 0.0
-    wrong = foreign.count("\ufffd")
-    return (sum(map(_FREQUENT[codec].__contains__, foreign)) - 2 * wrong) / len(foreign)
+    wrong = text.count("\ufffd")
+    most = (many - 3 * wrong) / many
+    if most <= 0:
+        return most  # what it is exactly makes no difference
+    foreign = _ASCII_LETTERS.sub("", text)
+    return (sum(map(_FREQUENT[codec].__contains__, foreign)) - 2 * wrong) / many
 
 
 def decode_transfer(data: bytes, encoding: str) -> bytes:
@@ -264,7 +269,8 @@ _NOT_BASE64: Final = bytes(
 def _base64(data: bytes) -> bytes:
     # what follows the padding is another hand's (a list footer, the next part's preamble)
     padding = re.search(rb"=\s{0,9}=?\s{0,9}(?:\n|$)", data)
-    words = _WORDS.search(data)
+    spaced = b" " in data or b"-" in data or b"_" in data  # without these are no words
+    words = _WORDS.search(data) if spaced else None
     if words and not words.start():
         return data
     ends = min(found.start() for found in (padding, words) if found) if padding or words else None

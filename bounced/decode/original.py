@@ -11,7 +11,7 @@ import re
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Final
 
-from bounced.automaton import Alternatives, Lists, Passage
+from bounced.automaton import Alternatives
 from bounced.decode.words import entries
 from bounced.message import enclosed_headers, returned_headers
 from bounced.model import Returned
@@ -19,8 +19,9 @@ from bounced.smtp import is_address
 from bounced.text import decode_words
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
+    from bounced.automaton import Passage
     from bounced.message import Headers, Message, Part
 
 # What may decorate a border line, and what may indent or quote a header line.
@@ -35,17 +36,14 @@ _RETURNED_TYPES: Final = (
 )
 
 
-def cut(text: str, borders: Iterable[int] | None = None) -> tuple[str, str]:
-    """A text divided into what the server said and the mail it returns (possibly empty).
+def border(text: str, passage: Passage) -> int | None:
+    """Where in a text the mail begins that it returns; `passage` is as much of it as to look at.
 
     A border at the very top is no border: something must have been said before it. Nor is a
     list of fields that the notice sets apart by indenting it, to go on at the margin behind it.
-    `borders` are the lines that begin like one, where they are known already.
     """
-    if borders is None:
-        borders = Passage(_alone(), text).lines(BORDER, 0, len(text))
-    at = next((at for at in borders if _divides(text, at)), len(text))
-    return text[:at], text[at:]
+    found = passage.lines(BORDER, 0, len(passage.text))
+    return next((at for at in found if _divides(text, at)), None)
 
 
 BORDER: Final = "border"
@@ -57,11 +55,6 @@ def borders() -> Alternatives:
     ruled = [f"{_RULED}(?:{border})" for border in entries("border")]
     indented = [f"{_INDENTED}(?:{header})" for header in entries("returned_header")]
     return Alternatives([*ruled, *indented], begins="^")
-
-
-@cache
-def _alone() -> Lists:
-    return Lists({BORDER: borders()})
 
 
 # the rest of an indented paragraph, and then a line at the margin
@@ -86,12 +79,16 @@ def returned_fields(message: Message, behind: Callable[[], str]) -> Headers:
         if fields:
             return fields
     rest = behind()
-    lines = [line.lstrip(" \t>|") if line[:1] in ">|" else line for line in rest.splitlines()[:400]]
-    start = next((n for n, line in enumerate(lines) if _FIRST_FIELD.match(line.strip())), None)
-    if start is None:
+    lines = (line.lstrip(" \t>|") if line[:1] in ">|" else line for line in rest.splitlines()[:400])
+    first = next((line for line in lines if _FIRST_FIELD.match(line.strip())), None)
+    if first is None:
         return ()
-    indent = len(lines[start]) - len(lines[start].lstrip())
-    block = [line[indent:] if not line[:indent].strip() else line for line in lines[start:]]
+    indent = len(first) - len(first.lstrip())
+    block = [first[indent:]]
+    for line in lines:
+        block.append(line[indent:] if not line[:indent].strip() else line)
+        if not block[-1]:
+            break  # behind a blank line is no header
     return returned_headers(block)
 
 

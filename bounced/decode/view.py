@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from bounced.automaton import Lists, Passage
 from bounced.decode import formats
-from bounced.decode.original import BORDER, borders, cut, naming, returned_fields
+from bounced.decode.original import BORDER, border, borders, naming, returned_fields
 from bounced.decode.words import pattern
 from bounced.smtp import first_address
 
@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 
 # What of a notice is listened to; nobody says more before coming to the point.
 MOST: Final = 20_000
+# What is asked of the beginning, be it the notice's or not, asks of no more.
+_BEGINNING: Final = 6_000
+# Where what is returned begins farther down it is looked for a second time.
+_WINDOW: Final = 4_000
 
 # Those that are asked of subjects and of notices in words.
 _LISTS: Final = (
@@ -59,9 +63,9 @@ class View:
     """
 
     __slots__ = (
-        "_addressed", "_begin", "_cut", "_daemon", "_failure", "_fields", "_null_sender",
-        "_report_subject", "_structured", "_takes_bounces", "_titled", "_told", "_written",
-        "around", "automatic", "believed", "message", "report", "subject",
+        "_addressed", "_begin", "_daemon", "_failure", "_fields", "_null_sender",
+        "_report_subject", "_said", "_structured", "_takes_bounces", "_titled", "_told",
+        "_written", "_wrote", "around", "automatic", "believed", "message", "report", "subject",
     )  # fmt: skip
 
     def __init__(self, message: Message) -> None:
@@ -75,8 +79,9 @@ class View:
         self._titled: Passage | None = None
         self._structured: Passage | None = None
         self._told: Passage | None = None
+        self._wrote: Passage | None = None
         self._begin: Final = len(self.subject) + 1
-        self._cut: tuple[str, str] | None = None
+        self._said: str | None = None
         self._fields: Headers | None = None
         self._written: Headers | None = None
         self._addressed: Headers | None = None
@@ -88,25 +93,31 @@ class View:
 
     # --- the notice, and what it returns ---
 
-    def _divided(self) -> tuple[str, str]:
-        if self._cut is None:
-            text = self.message.text()
-            if len(text) > MOST:
-                self._cut = cut(text)
-            else:
-                self._cut = cut(text, self._structure().lines(BORDER, 0, len(text)))
-        return self._cut
+    def _divide(self) -> str:
+        text = self.message.text()
+        near = text if len(text) <= _WINDOW else text[: text.rfind("\n", 0, _WINDOW) + 1]
+        passage = Passage(_structure(), near)
+        at = border(text, passage)
+        if at is None and len(near) < len(text):
+            passage = Passage(_structure(), text)
+            at = border(text, passage)
+        self._structured = passage
+        self._said = text if at is None else text[:at]
+        return self._said
 
     @property
     def said(self) -> str:
         """The notice without the mail that it returns."""
-        return self._divided()[0]
+        return self._divide() if self._said is None else self._said
+
+    def _behind(self) -> str:
+        return self.message.text()[len(self.said) :]
 
     @property
     def fields(self) -> Headers:
         """The headers of the returned mail."""
         if self._fields is None:
-            self._fields = returned_fields(self.message, lambda: self._divided()[1])
+            self._fields = returned_fields(self.message, self._behind)
         return self._fields
 
     @property
@@ -125,17 +136,19 @@ class View:
 
     # --- words ---
 
-    def _structure(self) -> Passage:
-        if self._structured is None:
-            self._structured = Passage(_structure(), self.message.text()[:MOST])
-        return self._structured
-
     def _heard(self) -> Passage:
-        """The subject, and the text from `_begin` on."""
+        """The subject, and the notice from `_begin` on."""
         if self._told is None:
-            text = f"{self.subject}\n{self.message.text()[:MOST]}"
-            self._told = Passage(_words(), text)
+            self._told = Passage(_words(), f"{self.subject}\n{self.said[:MOST]}")
         return self._told
+
+    def _seen(self) -> Passage:
+        """The subject, and the beginning of the text from `_begin` on."""
+        if self._wrote is None:
+            text = self.message.text()[:_BEGINNING]
+            same = len(self.said) >= len(text)
+            self._wrote = self._heard() if same else Passage(_words(), f"{self.subject}\n{text}")
+        return self._wrote
 
     def titled(self, name: str) -> bool:
         """Whether the subject holds something of that list."""
@@ -153,13 +166,15 @@ class View:
         return self._heard().holds(name, 0, self._begin + min(most, len(self.said)))
 
     def writes(self, name: str, most: int, *, titled: bool = False) -> bool:
-        """Whether the first `most` characters do, be they the notice's or the returned mail's."""
+        """Whether the first `most` characters (6,000 at most) do, of whomever they are."""
         begin = 0 if titled else self._begin
-        return self._heard().holds(name, begin, self._begin + min(most, len(self.message.text())))
+        return self._seen().holds(name, begin, self._begin + min(most, len(self.message.text())))
 
     def beginnings(self) -> Iterator[int]:
         """Which of `formats.beginnings()` the notice holds, lowest first."""
-        return self._structure().standing(_BEGINNINGS, 0, min(MOST, len(self.said)))
+        end = min(MOST, len(self.said))  # which finds what notices begin with, too
+        assert self._structured is not None  # noqa: S101 - a mistake of ours
+        return self._structured.standing(_BEGINNINGS, 0, end)
 
     def speaks_of_failure(self) -> bool:
         """Whether the notice does, in whatever language."""

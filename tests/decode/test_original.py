@@ -7,15 +7,21 @@ import pytest
 from bounced.decode.original import (
     TO,
     addresses_in,
-    cut,
     received_for,
     returned_fields,
     returned_of,
 )
-from bounced.message import read
+from bounced.decode.view import View
+from bounced.message import Message, Part, read
 from tests.decode.letters import daemon, parts
 
 HEADERS = "Received: from a by b for <a@example.com>; Mon\nMessage-ID: <n1@example.org>\nFrom: News <news@example.org>\nTo: a@example.com\nSubject: =?utf-8?q?Gr=C3=BC=C3=9Fe?=\n\nhi\n"
+
+
+def cut(text: str) -> tuple[str, str]:
+    """What was said, and what is returned."""
+    said = View(Message((), (Part((), text.encode(), "text/plain"),))).said
+    return said, text[len(said) :]
 
 
 @pytest.mark.parametrize(
@@ -54,6 +60,13 @@ def test_what_was_said_ends_at_the_border(border: str) -> None:
 )
 def test_where_nothing_is_returned_all_was_said(text: str) -> None:
     assert cut(text) == (text, "")
+
+
+@pytest.mark.parametrize("before", [100, *range(3_960, 4_010, 3), 19_990, 60_000])
+def test_what_was_said_ends_at_the_border_however_much_it_is(before: int) -> None:
+    notice = "x" * (before - 1) + "\n"
+    border = "----- Original message -----\n"
+    assert cut(notice + border + HEADERS) == (notice, border + HEADERS)
 
 
 def test_the_headers_of_the_returned_mail_are_read_wherever_they_are() -> None:
