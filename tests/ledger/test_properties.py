@@ -55,10 +55,11 @@ SILENT = "silent@two.example"  # on the list, and never reported
 told = st.tuples(
     st.sampled_from(PEOPLE),
     st.sampled_from([*sorted(VERDICTS), "nowhere", "nowhere", "nowhere"]),
-    st.integers(0, 20),
+    st.integers(1, 20),
     st.sampled_from(["", "news", "jobs"]),
 )
-# of whom, which word, on which day, of which list: the letters of each sync
+# of whom, which word, on which day, of which list: the letters of each sync. Decisions are made on
+# the thirtieth day: nothing may end in that very moment that lasts for thirty.
 Past = list[list[tuple[str, str, int, str]]]
 pasts = st.lists(st.lists(told, min_size=1, max_size=6), min_size=1, max_size=5)
 a_test = settings(
@@ -107,13 +108,14 @@ def ledger_of(empty: Path, data: st.DataObject) -> Iterator[tuple[Ledger, Path]]
 
 
 def lived(ledger: Ledger, past: Past) -> None:
-    """Each of the past's batches is a sync."""
+    """Each of the past's batches is a sync, and what ends by itself has ended since."""
     ledger.import_subscribers([(one, "news") for one in [*PEOPLE, SILENT]], at=day(0))
     uid = 0
     for batch in past:
         letters = [letter(uid + n, *one) for n, one in enumerate(batch, 1)]
         uid += len(batch)
         synced(ledger, letters)
+    ledger.end_expired(at=day(30))
 
 
 def as_before(recipient: RecipientReport, _report: Report) -> Verdict:
