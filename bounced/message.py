@@ -358,8 +358,11 @@ _FIELDS: Final = re.compile(
 )
 
 
-def _headers(block: bytes) -> Headers:
-    """Fields in order, names in lower case, values unfolded, raw bytes as latin-1."""
+def _headers(block: bytes, names: frozenset[str] | None = None) -> Headers:
+    """Fields in order, names in lower case, values unfolded, raw bytes as latin-1.
+
+    With `names` only those of these names; where there are none but others, the first of all.
+    """
     text = block[:MAX_HEADER_BLOCK].decode("latin-1")
     if text.count("\n") < MAX_HEADERS:  # too few lines for too many
         fields = _FIELDS.findall(text)
@@ -367,6 +370,8 @@ def _headers(block: bytes) -> Headers:
         fields = [found.groups() for found in islice(_FIELDS.finditer(text), MAX_HEADERS)]
     if len(text) > MAX_HEADER:
         fields = [(name, value[:MAX_HEADER]) for name, value in fields]
+    if names is not None:
+        fields = [field for field in fields if field[0].lower() in names] or fields[:1]
     return tuple(
         [
             (name.lower(), _unfolded(value) if "\n" in value else value.strip(_SPACE))
@@ -634,17 +639,20 @@ def mailbox_of(field_value: str) -> str | None:
     return str(parsed.address) if parsed is not None and parsed.mailbox else None
 
 
-def returned_headers(block: Sequence[str]) -> Headers:
-    """The header fields of a returned message that stands in a notice's text, by its lines."""
-    return _first_block("\n".join(block).encode("latin-1", "replace"))
+def returned_headers(block: Sequence[str], names: frozenset[str]) -> Headers:
+    """The header fields of a returned message that stands in a notice's text, by its lines.
+
+    Of those names; where it has none but others, its first.
+    """
+    return _first_block("\n".join(block).encode("latin-1", "replace"), names)
 
 
-def enclosed_headers(part: Part) -> Headers:
-    """The header fields of an enclosed message, or of its headers alone."""
+def enclosed_headers(part: Part, names: frozenset[str]) -> Headers:
+    """The header fields of an enclosed message, or of its headers alone, as `returned_headers`."""
     body = part.body
     end = body.find(b"\n\n")
     head = body if end < 0 else body[:end]
-    return _headers(head) if _plain_head(part, head) else _first_block(part.data())
+    return _headers(head, names) if _plain_head(part, head) else _first_block(part.data(), names)
 
 
 def _plain_head(part: Part, head: bytes) -> bool:
@@ -660,7 +668,7 @@ def _plain_head(part: Part, head: bytes) -> bool:
     )
 
 
-def _first_block(data: bytes) -> Headers:
+def _first_block(data: bytes, names: frozenset[str]) -> Headers:
     data = _normalised(data)
     end = data.find(b"\n\n")
-    return _headers(data if end < 0 else data[:end])
+    return _headers(data if end < 0 else data[:end], names)

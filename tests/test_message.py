@@ -471,4 +471,13 @@ def test_an_enclosed_message_has_the_headers_that_it_has_when_decoded(
 ) -> None:
     headers = (("content-transfer-encoding", encoding),) if encoding else ()
     part = Part(headers, body, "message/rfc822")
-    assert message.enclosed_headers(part) == message._first_block(part.data())
+    names = frozenset({"from", "subject", "x-a"})
+    assert message.enclosed_headers(part, names) == message._first_block(part.data(), names)
+
+
+def test_of_an_enclosed_message_the_headers_asked_for_are_read_or_else_the_first() -> None:
+    body = b"X-Trace: 1\nSubject: News\n of today\nReceived: x\nFrom: a@example.com\n\nhi\n"
+    part = Part((), body, "message/rfc822")
+    asked = message.enclosed_headers(part, frozenset({"from", "subject"}))
+    assert asked == (("subject", "News of today"), ("from", "a@example.com"))
+    assert message.enclosed_headers(part, frozenset({"to"})) == (("x-trace", "1"),)

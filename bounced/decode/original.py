@@ -72,10 +72,13 @@ def returned_part(message: Message) -> Part | None:
 
 
 def returned_fields(message: Message, behind: Callable[[], str]) -> Headers:
-    """Header fields of the returned mail: its own part's, else those behind the border."""
+    """Header fields of the returned mail: its own part's, else those behind the border.
+
+    Only those that anybody asks for; a field of no matter shows that there are others.
+    """
     part = returned_part(message)
     if part is not None:
-        fields = enclosed_headers(part)
+        fields = enclosed_headers(part, _ASKED_FOR)
         if fields:
             return fields
     rest = behind()
@@ -89,16 +92,13 @@ def returned_fields(message: Message, behind: Callable[[], str]) -> Headers:
         block.append(line[indent:] if not line[:indent].strip() else line)
         if not block[-1]:
             break  # behind a blank line is no header
-    return returned_headers(block)
+    return returned_headers(block, _ASKED_FOR)
 
 
 _FIRST_FIELD: Final = re.compile(
     r"(?:received|return-path|from|to|subject|date|message-id|mime-version|sender|x-[\w-]+|content-type|reply-to|dkim-signature|delivered-to):",
     re.IGNORECASE,
 )
-
-
-_KEPT: Final = frozenset({"message-id", "subject", "list-id", "x-bounced-list", "from", "to"})
 
 
 def returned_of(fields: Headers) -> Returned:
@@ -126,7 +126,12 @@ SENDERS: Final = frozenset(
 ARRIVED: Final = frozenset({"delivered-to", "x-original-to", "envelope-to"})
 MAILED: Final = TO | ARRIVED | {"x-rcpt-to", "resent-to"}
 TOKEN: Final = "x-bounced-token"  # noqa: S105 - the name of a field
+_KEPT: Final = frozenset({"message-id", "subject", "list-id", "x-bounced-list", "from", "to"})
 _NAMING: Final = SENDERS | MAILED | {"list-post", TOKEN}
+
+
+# as it travelled it gathered many others
+_ASKED_FOR: Final = _NAMING | _KEPT | {"received", "x-hmxmroriginalrecipient"}
 
 
 def naming(fields: Headers) -> Headers:
