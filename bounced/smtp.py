@@ -106,10 +106,15 @@ def find_status(text: str) -> EnhancedStatus | None:
 def find_command(text: str) -> str | None:
     """The SMTP command that a reply answered, where the notice says so, as its verb (`RCPT`)."""
     low = text.lower()
-    told = [at for words in _TELL_COMMANDS if (at := low.find(words)) >= 0]
-    if bracket := _BRACKET.search(low):
-        told.append(bracket.start())
-    found = _COMMAND.search(low, max(0, min(told) - _TELLING)) if told else None
+    bracket = _BRACKET.search(low) if "[" in low else None
+    first = bracket.start() if bracket else len(low)
+    for words in _TELL_COMMANDS:
+        at = low.find(words, 0, first + len(words))
+        if at >= 0:
+            first = at
+    if first == len(low):
+        return None
+    found = _COMMAND.search(low, max(0, first - _TELLING))
     return (_COMMANDS[found[1]] or None) if found else None
 
 

@@ -86,8 +86,13 @@ _ADDRESS_LINE: Final = later(
 
 def _address_line(head: str) -> bool:
     """Whether a line is about an address; only those with an `@` can be."""
-    starts = {head.rfind("\n", 0, found.start()) + 1 for found in re.finditer("@", head)}
-    return any(_ADDRESS_LINE.match(head, start) for start in starts)
+    at = head.find("@")
+    while at >= 0:
+        if _ADDRESS_LINE.match(head, head.rfind("\n", 0, at) + 1):
+            return True
+        end = head.find("\n", at)
+        at = head.find("@", end) if end >= 0 else -1
+    return False
 
 
 _CODE_ANYWHERE: Final = re.compile(r"(?<![\d.])[45][0-57]\d(?![\d.])|(?<![\d.])[45]\.\d\.\d")

@@ -36,13 +36,17 @@ def recognise(message: Message, begun: Iterable[int]) -> Format | None:
     whose words the notice begins, lowest first.
     """
     forms, (of_words, others) = formats(), _evidence()
-    known = {header: _known(header, message.header(header)) for header in _signatures()}
+    known: dict[str, frozenset[str]] = {}
+    for header in _signatures():
+        value = message.header(header)
+        if value and (names := _known(header, value)):
+            known[header] = names
     first = len(forms)
     for place in begun:
         if _signed(forms[of_words[place]], known):
             first = of_words[place]
             break
-    if any(known.values()):
+    if known:
         silent = (number for number in others if _signed(forms[number], known))
         first = min(first, next(silent, first))
     return forms[first] if first < len(forms) else None
@@ -60,7 +64,10 @@ def _signatures() -> dict[str, list[tuple[str, re.Pattern[str]]]]:
 
 def _signed(form: Format, known: Mapping[str, frozenset[str]]) -> bool:
     """Whether the headers are the dialect's; `known` are those that each header may be of."""
-    return not form.when or all(form.name in known[header] for header, _ in form.when)
+    for header, _ in form.when:  # noqa: SIM110 - most have none, or one
+        if form.name not in known.get(header, ()):
+            return False
+    return True
 
 
 def _known(header: str, value: str) -> frozenset[str]:
@@ -71,8 +78,6 @@ def _known(header: str, value: str) -> frozenset[str]:
 @lru_cache(1_024)
 def _known_by(header: str, value: str) -> frozenset[str]:
     """The dialects whose pattern for that header fits its value."""
-    if not value:
-        return frozenset()
     return frozenset([name for name, pattern in _signatures()[header] if pattern.search(value)])
 
 

@@ -20,7 +20,7 @@ from bounced.model import Action, RecipientReport, Reply
 from bounced.smtp import ADDRESS, addresses, find_code, find_status, parse_reply
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from bounced.decode.view import View
 
@@ -156,7 +156,9 @@ def recipients(
     notice: str, around: Surroundings, action: Action = Action.FAILED
 ) -> list[RecipientReport]:
     """To whom that happened and what was said, most trustworthy way of naming first."""
-    lines = [line[:MAX_LINE] for line in notice[:MAX_NOTICE].split("\n")[:MAX_LINES]]
+    lines = notice[:MAX_NOTICE].split("\n")[:MAX_LINES]
+    if len(notice) > MAX_LINE:
+        lines = [line[:MAX_LINE] for line in lines]
     if "=" in notice and not _SHELL.search(notice[:MAX_NOTICE]):
         lines = [_KEY.sub(r"\1: ", line) if "@" in line else line for line in lines]
     lines = _codes_apart(lines)
@@ -166,7 +168,7 @@ def recipients(
     places = _without_the_reached(lines, places)
     found: dict[str, RecipientReport] = {}
     page = _Page(lines)
-    lonely = len({place.address.lower() for place in places}) == 1
+    lonely = len(places) == 1 or len({place.address.lower() for place in places}) == 1
     for place in places[:MAX_RECIPIENTS]:
         key = place.address.lower()
         # all the lines are searched once for each address, however often it stands there
@@ -197,7 +199,7 @@ def _codes_apart(lines: list[str]) -> list[str]:
 
     `550-a@example.com` is an address as well; that the answer goes on tells.
     """
-    if not any("-" in line and "@" in line for line in lines):
+    if not [line for line in lines if "-" in line and "@" in line]:
         return lines
     return [
         f"{found[1]} {line[found.end() :]}"
@@ -233,17 +235,13 @@ def _places(lines: list[str], around: Surroundings) -> list[_Place]:
         return _failed_by_header(lines, around)
     for way in (_line_starts, _commands, _labelled, _with_names, _inline, _anywhere):
         places = [p for p in way(lines) if _may_fail(p.address, around)]
-        if way is _commands:
-            places = _without_advised(places, lines, around)
-        if way in (_inline, _anywhere):
-            places = [p for p in places if p.address.lower() in around.mailed] or places
-        if way is _anywhere and len({p.address.lower() for p in places}) > 1:
-            places = [p for p in places if p.address.lower() in around.mailed]
-        if way in (_line_starts, _labelled, _inline):
+        if not places:
+            continue
+        if way in (_line_starts, _labelled):
             places = _with_fellows(places, lines, around)
-        likely = [p for p in places if p.address.lower() not in around.unlikely]
-        if likely or (places and way in (_line_starts, _labelled)):
-            return likely or places
+            return _likely(places, around) or places
+        if likely := _likely(_believed(places, way, lines, around), around):
+            return likely
     mailed = [a for a in dict.fromkeys(around.mailed) if _may_fail(a, around)]
     if len(mailed) == 1:
         return [_Place(mailed[0], -1)]
@@ -251,6 +249,28 @@ def _places(lines: list[str], around: Surroundings) -> list[_Place]:
     if len(titled) == 1:
         return [_Place(next(iter(titled)), -1)]
     return _bare_names(lines, around)
+
+
+def _likely(places: list[_Place], around: Surroundings) -> list[_Place]:
+    return [p for p in places if p.address.lower() not in around.unlikely]
+
+
+def _believed(
+    places: list[_Place],
+    way: Callable[[list[str]], Iterator[_Place]],
+    lines: list[str],
+    around: Surroundings,
+) -> list[_Place]:
+    """The places found in a less certain way of which the rest of the message says no other."""
+    if way is _commands:
+        return _without_advised(places, lines, around)
+    if way is _with_names:
+        return places
+    mailed = [p for p in places if p.address.lower() in around.mailed]
+    if way is _inline:
+        return _with_fellows(mailed or places, lines, around)
+    several = len({p.address.lower() for p in mailed or places}) > 1
+    return mailed if several else mailed or places
 
 
 # The next of several addresses: `Unknown recipients: a@example.com; b@example.com`
@@ -331,14 +351,17 @@ _ENVIRONMENT: Final = re.compile(r"[A-Z_]{3,20}=")
 
 def _may_fail(address: str, around: Surroundings) -> bool:
     low = address.lower()
-    if _ENVIRONMENT.match(address) or any(_ends_with(ours, low) for ours in around.never):
+    for ours in around.never:
+        if ours.endswith(low) and _is_end_of(ours, low):
+            return False
+    if _ENVIRONMENT.match(address):
         return False
     return low.partition("@")[0] not in _ROLES or low in around.mailed
 
 
-def _ends_with(ours: str, address: str) -> bool:
-    """Whether an address is one of ours, or what damage left of it."""
-    return ours == address or (ours.endswith(address) and ours[: -len(address)][-1:].isalnum())
+def _is_end_of(ours: str, address: str) -> bool:
+    """Whether an address that one of ours ends with is the same, or what damage left of it."""
+    return ours == address or ours[: -len(address)][-1:].isalnum()
 
 
 def _failed_by_header(lines: list[str], around: Surroundings) -> list[_Place]:
@@ -604,12 +627,14 @@ _BARE_LINE: Final = later(
 
 def _look_above(lines: list[str], places: list[_Place]) -> None:
     """Some write the answer first and whom it was for below it; then that is what was said."""
-    above = [lines[place.line - 1].strip() if place.line > 0 else "" for place in places]
-    if not all(
-        find_code(line) and "@" not in line and _BARE_LINE.match(lines[place.line])
-        for place, line in zip(places, above, strict=True)
-    ):
-        return
+    above: list[str] = []
+    for place in places:
+        line = lines[place.line - 1].strip() if place.line > 0 else ""
+        if not line or "@" in line or not find_code(line):
+            return
+        if not _BARE_LINE.match(lines[place.line]):
+            return
+        above.append(line)
     if places and not any(find_code(said) for said in places[-1].said):
         for place, line in zip(places, above, strict=True):
             place.said = [line]
@@ -624,9 +649,9 @@ def _paragraph_ends(line: str, place: _Place, lines: list[str]) -> bool:
         return False  # a sentence that does little but name the address leaves the reason to others
     if said and said[-1].rstrip().endswith((":", "：")):
         return False  # what it announces follows
-    heard = any(find_code(s) or find_status(s) for s in said)
-    if heard:
-        return True
+    for told in said:
+        if find_code(told) or find_status(told):
+            return True
     return bool(said) and not (find_code(line) or find_status(line) or _REASON.search(line))
 
 
@@ -655,7 +680,8 @@ def _says_something(beside: str) -> bool:
 
 def _beside(place: _Place) -> tuple[str, Reply]:
     """The words beside and below an address, and the reply in them."""
-    words = " ".join(s for s in place.said if not pattern("boilerplate").match(s)).strip()
+    boilerplate = pattern("boilerplate").match
+    words = " ".join([said for said in place.said if not boilerplate(said)]).strip()
     if words.startswith("(") and words.endswith(")"):
         words = words[1:-1]
     return words, parse_reply(_trimmed(words)) if words else Reply()
