@@ -289,10 +289,9 @@ class Passage:
 
     def holds(self, name: str, begin: int, end: int) -> bool:
         """Whether an alternative of that list matches anywhere."""
-        hits = self._hits.get(name)
+        one, hits = self._lists[name], self._hits.get(name)
         if hits is None:
             return False
-        one = self._lists[name]
         sought, places = _likely(one, hits, self._low, begin, end)
         for start, number in places:
             if one.pattern(number).match(self.text, start, end):
@@ -421,7 +420,11 @@ def _ways_inside(kind: str, value: Any, at: Needed) -> Iterator[list[Needed]]:
     if kind == "SUBPATTERN":
         yield from _ways(value[-1], at)
     elif kind.endswith("_REPEAT") and value[0] > 0:
-        yield from _ways(value[2], at)
+        name, what = value[2][0]
+        if len(value[2]) == 1 and str(name) == "LITERAL":
+            yield _way([_letter(what) * min(value[0], _LONG)], at)
+        else:
+            yield from _ways(value[2], at)
     elif kind == "BRANCH":
         each = [max(_ways(one, at), key=_worth, default=[]) for one in value[1]]
         if all(each):

@@ -222,6 +222,10 @@ def test_in_lower_case_each_letter_stays_one() -> None:
     assert [pair for pair in changed if not re.match(*pair, re.IGNORECASE)] == []
 
 
+def test_what_is_repeated_is_needed_as_often_as_it_must_stand() -> None:
+    assert [needed.letters for needed in _needed("-{5,}$")] == ["-----"]
+
+
 def test_what_a_list_needs_is_known_for_nearly_all_that_it_holds() -> None:
     entries = [entry for name in words.names() for entry in words._lists()[name]]
     unknown = [entry for entry in entries if not _needed(entry)]
