@@ -71,10 +71,11 @@ _COMMANDS: Final[dict[str, str]] = {
     "initial": "CONN", "connect": "CONN", "connection": "CONN", "banner": "CONN",
     "pipelined": "", "dot": "DATA",
 }  # fmt: skip
+# `a(?<!\wa)` is `\ba`, and begins with a letter
 _COMMAND: Final = re.compile(
     r"(?:in\s+(?:reply|response)\s+to\s+(?:the\s+)?"
-    r"|\bafter\s+(?:sending\s+)?(?:pipelined\s+|end\s+of\s+)?|>>>\s*"
-    r"|\bwhile\s+sending\s+|\bcommand:?\s+|\[)"
+    r"|a(?<!\wa)fter\s+(?:sending\s+)?(?:pipelined\s+|end\s+of\s+)?|>>>\s*"
+    r"|w(?<!\ww)hile\s+sending\s+|c(?<!\wc)ommand:?\s+|\[)"
     r"(rcpt|mail(?=[ _]from)|data|end(?=[ _]of)|message(?= body| data| text)|bdat|helo|ehlo|lhlo"
     r"|starttls|auth|initial(?= connection)|connection|connect(?!ing)|banner|dot)(?![a-z])"
 )  # in lower-case text, where the letters that it begins with are found many times faster
