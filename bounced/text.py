@@ -77,6 +77,8 @@ def _escape(match: re.Match[str]) -> str:
 
 def decode_charset(data: bytes, charset: str | None) -> str:
     """Bytes to text by the declared charset, else by what the bytes look like. Never raises."""
+    if not data:
+        return ""
     data = data[:MAX_TEXT].removeprefix(b"\xef\xbb\xbf")
     declared = _CODECS.get((charset or "").strip().strip("\"'").lower(), _WESTERN)
     if b"\x1b" in data and (b"\x1b$" in data or b"\x1b(" in data):
@@ -267,6 +269,9 @@ _NOT_BASE64: Final = bytes(
 
 
 def _base64(data: bytes) -> bytes:
+    told = data.rstrip(b"=")
+    if told.isalnum() and not len(data) % 4 and len(data) - len(told) < 3:
+        return binascii.a2b_base64(data)  # as in most headers
     # what follows the padding is another hand's (a list footer, the next part's preamble)
     padding = re.search(rb"=\s{0,9}=?\s{0,9}(?:\n|$)", data)
     spaced = b" " in data or b"-" in data or b"_" in data  # without these are no words
