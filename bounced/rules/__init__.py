@@ -359,10 +359,12 @@ def _without_own(folded: str, own: str, names: frozenset[str]) -> tuple[str, fro
 
     What is evidence in it stays the same, and is the same for all whom the server answered so.
     """
-    if _MASKED_WHOLE.fullmatch(own):
-        folded = folded.replace(f"<{own}>", _ANY)
-    if any(" " in name or name in folded for name in names):
-        return folded, names
+    marked = f"<{own}>"
+    if marked in folded and _MASKED_WHOLE.fullmatch(own):
+        folded = folded.replace(marked, _ANY)
+    for name in names:
+        if " " in name or name in folded:
+            return folded, names
     return folded, _UNNAMED if names else names
 
 

@@ -500,7 +500,8 @@ def names_in(*addresses: str | None) -> frozenset[str]:
     """What mailboxes are called, where that cannot be mistaken for what a server says."""
     names = set()
     for address in filter(None, addresses):
-        local = fold(address.rpartition("@")[0])
+        local = address.rpartition("@")[0]
+        local = local.lower() if local.isascii() and local.isalnum() else fold(local)
         if len(local) > 2 and local not in vocabulary() and not local.isdigit():
             names.add(local)
     return frozenset(names)
