@@ -29,6 +29,7 @@ from bounced.decode.original import (
     returned_part,
 )
 from bounced.decode.view import View
+from bounced.decode.words import pattern
 from bounced.message import CUT, read
 from bounced.model import Action, Kind, RecipientReport, Reply, Report
 from bounced.smtp import ADDRESS, parse_reply, verp_recipient
@@ -170,7 +171,7 @@ def _may_carry_fields(view: View) -> bool:
 def _asks_for_a_person(recipients: Sequence[RecipientReport], view: View) -> bool:
     """A challenge in the form of a report: a diagnostic of the filter's own, no server's answer."""
     own = all((r.diagnostic_type or "").startswith("x-") and not r.reply.code for r in recipients)
-    return own and not view.daemon and view.says("challenge", 6_000)
+    return own and not view.daemon and pattern("challenge").search(view.said[:6_000]) is not None
 
 
 def _only_the_named(recipients: Sequence[RecipientReport]) -> list[RecipientReport]:

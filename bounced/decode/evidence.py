@@ -111,10 +111,10 @@ def _speaks_of_other_things(view: View) -> bool:
     nameless = view.null_sender and "@" not in view.message.header("from")
     if nameless or view.daemon or view.report:
         return False
-    if view.told("parcels", 8_000):
+    told = f"{view.subject}\n{view.said[:8_000]}"
+    if pattern("parcels").search(told) or pattern("mail_words").search(told) is None:
         return True
-    told = view.subject + "\n" + view.said[:8_000]
-    return pattern("mail_words").search(told) is None or not view.report_subject
+    return not view.report_subject
 
 
 def _nothing_came_back(view: View, *, reply: bool) -> bool:

@@ -27,7 +27,7 @@ _HEADERS: Final = frozenset(
 
 def challenge(view: View) -> Report | None:
     """A request to prove that a person wrote, or None."""
-    if not (view.titled("challenge") or view.writes("challenge", 6_000)):
+    if not (view.answers_titled("challenge") or view.answers("challenge", 6_000)):
         return None
     if view.message.parameter("report-type").lower() != "delivery-status" and _automatic(view):
         return Report(Kind.CHALLENGE, format="challenge")
@@ -39,7 +39,7 @@ def decode(view: View) -> Report | None:
     message = view.message
     if message.header("list-unsubscribe") or message.header("list-post"):
         return None
-    if view.titled("list_manager") or view.writes("list_manager", 1_000):
+    if view.answers_titled("list_manager") or view.answers("list_manager", 1_000):
         return None
     return Report(Kind.AUTO_REPLY, format="rfc3834") if _answers(view) else None
 
@@ -68,8 +68,8 @@ def _answers(view: View) -> bool:
     unlisted = precedence in _PRECEDENCES and not message.header("list-id")
     if (view.null_sender or unlisted) and view.reply_subject and not view.daemon:
         return True  # a person who answers has an address to answer to, and is in no bulk
-    says = view.writes("auto_reply", 6_000) and not view.titled("parcels")
-    if view.titled(AUTO_SUBJECT):
+    says = view.answers("auto_reply", 6_000) and not view.answers_titled("parcels")
+    if view.answers_titled(AUTO_SUBJECT):
         # people answer to subjects of that kind, too
         return (says and not view.reply_subject) or _automatic(view)
     if submitted.startswith("auto-generated") and not message.header("x-auto-response-suppress"):

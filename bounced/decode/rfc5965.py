@@ -9,6 +9,7 @@ from bounced.decode.evidence import smtp_words
 from bounced.decode.original import FROM, addresses_in, returned_fields, returned_part
 from bounced.decode.rfc3464 import address_in, groups
 from bounced.decode.view import FAILURE
+from bounced.decode.words import pattern
 from bounced.model import Kind, RecipientReport, Reply, Report
 
 if TYPE_CHECKING:
@@ -59,11 +60,10 @@ def _in_words(view: View) -> bool:
     message = view.message
     if message.content_type != "multipart/mixed" or returned_part(message) is None:
         return False
-    if not view.writes("complaint", _HEAD, titled=True) or view.reply_subject:
+    if not view.answers_told("complaint", _HEAD) or view.reply_subject:
         return False
-    if any(view.writes(name, _HEAD, titled=True) for name in FAILURE):
-        return False
-    return not smtp_words(f"{view.subject}\n{message.text()[:_HEAD]}")
+    told = f"{view.subject}\n{message.text()[:_HEAD]}"
+    return not (any(pattern(name).search(told) for name in FAILURE) or smtp_words(told))
 
 
 _HEAD: Final = 4_000

@@ -25,19 +25,25 @@ _BEGINNING: Final = 6_000
 # Where what is returned begins farther down it is looked for a second time.
 _WINDOW: Final = 4_000
 
-# Those that are asked of subjects and of notices in words.
-_LISTS: Final = (
-    "auto_reply", "auto_reply_itself", "challenge", "complaint", "delay_subject", "delayed",
-    "delivered", "failure", "final", "list_manager", "own_mailbox", "parcels",
-    "report_subject", "undelivered", "went_on",
+# The word lists by which notices are known, and those by which the answers of mailboxes are: what
+# a mail system signs is never asked for the latter, which take a while to make ready.
+_OF_NOTICES: Final = (
+    "auto_reply_itself", "delay_subject", "delayed", "delivered", "failure", "final",
+    "own_mailbox", "report_subject", "undelivered", "went_on",
 )  # fmt: skip
+_OF_REPLIES: Final = ("auto_reply", "challenge", "complaint", "list_manager", "parcels")
 AUTO_SUBJECT: Final = "auto_reply_subject"
 _BEGINNINGS: Final = "beginnings"
 
 
 @cache
-def _words() -> Lists:
-    lists = {name: pattern(name) for name in _LISTS}
+def _notices() -> Lists:
+    return Lists({name: pattern(name) for name in _OF_NOTICES})
+
+
+@cache
+def _replies() -> Lists:
+    lists = {name: pattern(name) for name in _OF_REPLIES}
     lists[AUTO_SUBJECT] = pattern(AUTO_SUBJECT, begins=r"(?:^|[\[(:\s])")
     return Lists(lists)
 
@@ -51,7 +57,7 @@ def _structure() -> Lists:
 @lru_cache(1_024)
 def _title(subject: str) -> Passage:
     """A subject; a program gives all its reports the same few."""
-    return Passage(_words(), subject)
+    return Passage(_notices(), subject)
 
 
 class View:
@@ -139,19 +145,18 @@ class View:
     def _heard(self) -> Passage:
         """The subject, and the notice from `_begin` on."""
         if self._told is None:
-            self._told = Passage(_words(), f"{self.subject}\n{self.said[:MOST]}")
+            self._told = Passage(_notices(), f"{self.subject}\n{self.said[:MOST]}")
         return self._told
 
     def _seen(self) -> Passage:
-        """The subject, and the beginning of the text from `_begin` on."""
+        """The subject, and the beginning of the text, whoever wrote it, from `_begin` on."""
         if self._wrote is None:
-            text = self.message.text()[:_BEGINNING]
-            same = len(self.said) >= len(text)
-            self._wrote = self._heard() if same else Passage(_words(), f"{self.subject}\n{text}")
+            text = f"{self.subject}\n{self.message.text()[:_BEGINNING]}"
+            self._wrote = Passage(_replies(), text)
         return self._wrote
 
     def titled(self, name: str) -> bool:
-        """Whether the subject holds something of that list."""
+        """Whether the subject holds something of that list, one of notices."""
         if self._titled is None:
             short = len(self.subject) <= 200
             self._titled = (_title if short else _title.__wrapped__)(self.subject)
@@ -165,10 +170,17 @@ class View:
         """Whether the subject and the first `most` characters of the notice do, as one text."""
         return self._heard().holds(name, 0, self._begin + min(most, len(self.said)))
 
-    def writes(self, name: str, most: int, *, titled: bool = False) -> bool:
-        """Whether the first `most` characters (6,000 at most) do, of whomever they are."""
-        begin = 0 if titled else self._begin
-        return self._seen().holds(name, begin, self._begin + min(most, len(self.message.text())))
+    def answers(self, name: str, most: int) -> bool:
+        """Whether the first `most` (or 6,000) characters hold something of a list of replies."""
+        return self._seen().holds(name, self._begin, self._begin + most)
+
+    def answers_titled(self, name: str) -> bool:
+        """Whether the subject does."""
+        return self._seen().holds(name, 0, len(self.subject))
+
+    def answers_told(self, name: str, most: int) -> bool:
+        """Whether the subject and the first `most` characters do, as one text."""
+        return self._seen().holds(name, 0, self._begin + most)
 
     def beginnings(self) -> Iterator[int]:
         """Which of `formats.beginnings()` the notice holds, lowest first."""

@@ -204,9 +204,12 @@ def test_alternatives_find_what_their_one_pattern_finds(pieces: list[str]) -> No
     assert [*passage.standing("x", 0, len(text))] == sorted(standing)
 
 
-@pytest.mark.parametrize("name", view._words().lists)
+LISTS = {**view._notices().lists, **view._replies().lists}
+
+
+@pytest.mark.parametrize("name", LISTS)
 def test_a_part_of_a_passage_is_heard_as_if_it_were_all_there_is(name: str) -> None:
-    lists = view._words()
+    lists = Lists(LISTS)
     whole = lists.lists[name].whole
     for text in TEXTS:
         passage = Passage(lists, f"not delivered to\n{text[:2_000]}")
