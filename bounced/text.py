@@ -334,7 +334,7 @@ _BREAK: Final = re.compile(
 # these begin a line where no line ended right before; what stands before is asked last, because
 # an expression that begins with a character is found many times faster
 _BEGIN: Final = re.compile(
-    r"(?:<(?<=[^\s>]<)| <(?<=[^\s>] <))(?:li|tr|td|th|dt|dd|div|h[1-6]|table)\b[^<>]{0,500}>",
+    r"<(?:(?<=[^\s>]<)|(?<=[^\s>] <))(?:li|tr|td|th|dt|dd|div|h[1-6]|table)\b[^<>]{0,500}>",
     re.IGNORECASE,
 )
 # `<user@example.com>` in a notice is an address, not markup
