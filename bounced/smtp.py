@@ -217,9 +217,9 @@ _PLAIN: Final = later(rf"{_LOCAL}@{_DOMAIN}")
 
 
 # an address as nearly all are, so short that none of its labels is too long
-SIMPLE: Final = r"[A-Za-z0-9_+.=-]{1,64}@[A-Za-z0-9]{1,63}(?:[.-][A-Za-z0-9]{1,63}){0,10}"
-_SIMPLE: Final = re.compile(SIMPLE)
-_PLAINEST: Final = re.compile(rf"{SIMPLE}(?=[\s>,:;)\]]|\Z)")
+_SIMPLE_ADDRESS: Final = r"[A-Za-z0-9_+.=-]{1,64}@[A-Za-z0-9]{1,63}(?:[.-][A-Za-z0-9]{1,63}){0,10}"
+_SIMPLE: Final = re.compile(_SIMPLE_ADDRESS)
+_PLAINEST: Final = re.compile(rf"{_SIMPLE_ADDRESS}(?=[\s>,:;)\]]|\Z)")
 _SHORT: Final = 64
 _LONGEST_LOCAL: Final = 66  # with its quotes
 _LETTERS: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_+=.-"
