@@ -108,8 +108,9 @@ def made_again(
     dialect = dialect_of(connection)
     query = _signs(dialect, policy.trust)
     parameters = {**dialect.given([*signs]), **runs._asdict()}
-    for domain, number, at, reason, *words in connection.execute(query, parameters):
-        rule, host, provider, outcome, fault, sure = words
+    for (
+        domain, number, at, reason, rule, host, provider, outcome, fault, sure,
+    ) in connection.execute(query, parameters).all():  # fmt: skip
         if domain in released and at <= released[domain]:
             continue
         blamed = outcome == "hard" and fault not in _BLAMELESS

@@ -273,7 +273,7 @@ def load(connection: Connection, addresses: Sequence[str]) -> dict[str, History]
         trust,
         name,
         provider,
-    ) in connection.execute(_events_of(dialect), given):
+    ) in connection.execute(_events_of(dialect), given).all():
         words = _KINDS[kind], _OUTCOMES[outcome], _REASONS[reason], _FAULTS[fault]
         past = PastEvent(number, at, *words, sure, rule)
         around = waiting.at(at, whose.rpartition("@")[2], provider)
@@ -281,7 +281,7 @@ def load(connection: Connection, addresses: Sequence[str]) -> dict[str, History]
         histories[whose].entries.append(entry)
     for whose, at, by, note in connection.execute(_releases_of(dialect), given):
         histories[whose].releases.append(Release(at, by, note))
-    for row in connection.execute(_rows_of(dialect), given).mappings():
+    for row in connection.execute(_rows_of(dialect), given).mappings().all():
         histories[row["address"]].row = row
     put_rulings(connection, histories, addresses)
     return histories

@@ -331,6 +331,8 @@ class Visits:
 
     def _owners(self, fresh: Sequence[Reading]) -> dict[int, str]:
         """By UID: to whom the token in a letter was given, where it carries one that is right."""
+        if not self._keys:
+            return {}
         found = ((reading.uid, facts.token_owner(reading, self._keys)) for reading in fresh)
         return {uid: owner for uid, owner in found if owner is not None}
 
@@ -343,7 +345,7 @@ class Visits:
         for reading, *_ in told:
             if reading.uid not in names:
                 owner = owners.get(reading.uid) if lists.token_ids else None
-                token_id = facts.token_id(reading, owner, self._keys)
+                token_id = owner and facts.token_id(reading, owner, self._keys)
                 list_id = facts.list_id(reading)
                 names[reading.uid] = lists.named(token_id, list_id, mailbox_name)
         return names
@@ -554,7 +556,7 @@ def _known(
     """Id, attempts and state of messages that have a row, by UID."""
     given = {"box": row["id"], "era": row["epoch"], **bulk.given(connection, uids)}
     found = connection.execute(_known_by_uid(connection.dialect.name), given)
-    return {one[0]: one for one in found}
+    return {one[0]: one for one in found.all()}
 
 
 @cache
@@ -595,7 +597,7 @@ def _write_seen(
     """For each dedup key the message that had it first, in this batch or ever."""
     keys = dict.fromkeys(reading.dedup_key for reading in readings)
     found = connection.execute(_seen(connection.dialect.name), bulk.given(connection, keys))
-    known = {row.dedup_key: row.message_id for row in found}
+    known = {row.dedup_key: row.message_id for row in found.all()}
     new: dict[str, int] = {}
     for reading in readings:
         if reading.dedup_key not in known:
