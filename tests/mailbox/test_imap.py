@@ -526,6 +526,17 @@ def test_news_of_flags_and_of_other_letters_is_passed_over() -> None:
     assert fetched(server) == dict(zip(UIDS, LETTERS, strict=True))
 
 
+def test_news_of_letters_that_have_gone_is_passed_over_and_read_as_text_within_a_letter() -> None:
+    def going(session: Session, uid: int, items: bytes) -> None:
+        session.send(b"* 3 EXPUNGE", b"* 2 EXPUNGE")
+        session.send_record(uid, items)
+        session.send(b"* 1 EXPUNGE")
+
+    letters = [b"Subject: odd\r\n\r\n* 1 EXPUNGE\r\n* 2 FETCH (UID 7)\r\n", *LETTERS[1:]]
+    server = FakeServer(letters, answers={"UID FETCH": only_bodies(going)})
+    assert fetched(server) == dict(zip(UIDS, letters, strict=True))
+
+
 def test_of_a_letter_that_does_not_come_nothing_is_concluded() -> None:
     def every_third(session: Session, uid: int, items: bytes) -> None:
         if uid % 3:
