@@ -262,8 +262,8 @@ class _MariaTypes(MySQLTypeCompiler):
 
 
 # 16 MB of pages, so that indices are not read again for every batch; and written back to the
-# file after 32 MB instead of after each batch, most pages having changed several times by then.
-_SQLITE_ROOM: Final = ("cache_size=-16000", "wal_autocheckpoint=8000")
+# file after 128 MB of them: a batch changes thousands of pages, and the same ones again and again.
+_SQLITE_ROOM: Final = ("cache_size=-16000", "wal_autocheckpoint=32000")
 
 
 def _sqlite_manners(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> None:

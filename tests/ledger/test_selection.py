@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
+from sqlalchemy.dialects import sqlite
 
-from bounced.ledger import Released, Selection
+from bounced.ledger import Released, Selection, tables
+from bounced.ledger.reading import suppressed_at
 from bounced.policy import Brake, Incidents
 
 from .conftest import bounce, day, on_the_list, opened, reading, synced
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from bounced.ledger import Ledger
 
 
@@ -124,3 +130,14 @@ def test_those_whom_the_events_of_an_incident_suppressed_can_be_released_togethe
         assert sum(ledger.release_selected(chosen, by="eve", note="", at=day(3))) == 4
         assert on_the_list(ledger, on=4) == ["other@example.org"]
         assert list(ledger.selected(Selection(incident_id=99), at=day(3))) == []
+
+
+def test_sqlite_has_the_list_in_order_from_the_index_of_those_on_it(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/x.db"
+    opened(url).close()
+    listed = suppressed_at(day(1)).order_by(tables.address.c.address)
+    words = str(listed.compile(dialect=sqlite.dialect(), compile_kwargs={"literal_binds": True}))
+    with closing(sqlite3.connect(tmp_path / "x.db")) as connection:
+        plan = " ".join(row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {words}"))
+    assert "USING INDEX ix_address_suppressed_address (suppressed=?)" in plan
+    assert "TEMP B-TREE" not in plan
