@@ -396,9 +396,10 @@ class _Walk:
     def __init__(self, policy: Policy, released: Release | None) -> None:
         self.policy = policy
         self.hards: list[PastEvent] = []
-        self.score = _Score(policy.soft_half_life_days, policy.forget_days)
-        self.full = _Days(policy.forget_days)
-        self.refused = _Days(policy.forget_days)
+        # made where the first event wants them; most histories are short
+        self.score: _Score | None = None
+        self.full: _Days | None = None
+        self.refused: _Days | None = None
         self.hold: _Hold | None = None
         self.released = released
         self.last: _Last | None = None
@@ -418,7 +419,7 @@ class _Walk:
         # Delays, automatic replies, receipts, challenges and all else never count.
 
     def standing(self, now: datetime) -> Standing:
-        score = round(self.score.at(now.date()), 6)
+        score = 0.0 if self.score is None else round(self.score.at(now.date()), 6)
         if self.hold is not None and self.hold.lasts(now):
             found = self.hold.standing
         else:
@@ -446,9 +447,7 @@ class _Walk:
 
     def _delivered(self, event: PastEvent) -> None:
         self.hards = []
-        self.score.forget()
-        self.full.kept = []
-        self.refused.kept = []
+        self.score = self.full = self.refused = None
         if self.hold is not None and self.hold.rank:
             return
         self.hold = None
@@ -495,9 +494,10 @@ class _Walk:
         )
 
     def _full(self, event: PastEvent) -> None:
-        self.full.add(event)
-        span = self.full.span_days(event.at)
-        count = len(self.full.kept)
+        full = self.full = self.full or _Days(self.policy.forget_days)
+        full.add(event)
+        span = full.span_days(event.at)
+        count = len(full.kept)
         if count < self.policy.mailbox_full_events or span < self.policy.mailbox_full_days:
             return
         self._suppress(
@@ -505,26 +505,30 @@ class _Walk:
             Status.HARD_BOUNCED,
             f"The mailbox was full {count} times over {span} days",
             reason=Reason.MAILBOX_FULL_PERSISTENT,
-            events=self.full.ids(event),
+            events=full.ids(event),
         )
 
     def _count(self, event: PastEvent, weight: float, *, understood: bool) -> None:
         if weight <= 0:
             return
-        self.score.add(event, weight, understood=understood)
-        threshold = self.policy.soft_threshold - EPSILON
+        policy = self.policy
+        if self.score is None:
+            self.score = _Score(policy.soft_half_life_days, policy.forget_days)
+        score = self.score
+        score.add(event, weight, understood=understood)
+        threshold = policy.soft_threshold - EPSILON
         # What nobody understood may add to a case but never make one (half must be understood).
-        if self.score.total < threshold or self.score.understood < threshold / 2:
+        if score.total < threshold or score.understood < threshold / 2:
             return
-        if self.score.span_days < self.policy.soft_span_days:
+        if score.span_days < policy.soft_span_days:
             return
-        days = self.policy.soft_expires_days
+        days = policy.soft_expires_days
         self._suppress(
             event,
             Status.SOFT_BOUNCED,
-            f"Soft bounces with a score of {self.score.total:.2f} over {self.score.span_days} days",
+            f"Soft bounces with a score of {score.total:.2f} over {score.span_days} days",
             expires_at=event.at + timedelta(days=days) if days else None,
-            events=tuple(self.score.events),
+            events=tuple(score.events),
             by_score=True,
         )
 
@@ -532,11 +536,12 @@ class _Walk:
         self._conclude(Status.BLOCKED, event, "Refused because of who sends or what is sent")
         if event.reason is not Reason.RECIPIENT_REFUSED or event.fault in BLAMELESS:
             return
-        self.refused.add(event)
-        count = len(self.refused.kept)
+        refused = self.refused = self.refused or _Days(self.policy.forget_days)
+        refused.add(event)
+        count = len(refused.kept)
         if count >= self.policy.refused_events:
             because = f"The recipient refused our mail {count} times"
-            self._suppress(event, Status.BLOCKED, because, events=self.refused.ids(event))
+            self._suppress(event, Status.BLOCKED, because, events=refused.ids(event))
 
     def _conclude(self, status: Status, event: PastEvent, because: str) -> None:
         """Note what we think after this event, whether or not the address is suppressed."""
