@@ -19,7 +19,7 @@ from sqlalchemy.types import String
 from bounced.ledger.tables import UtcDateTime
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from sqlalchemy import BindParameter, Column, ColumnElement, Connection, Dialect, Select, Table
 
@@ -99,6 +99,35 @@ def put(
         return
     names = tuple(rows[0])
     words = _statement(connection.dialect, table, names, key, frozenset(kept))
+    _write(connection, words, table, names, rows)
+
+
+def replace(
+    connection: Connection,
+    table: Table,
+    rows: Sequence[Mapping[str, Any]],
+    *,
+    key: str,
+    kept: Collection[str] = (),
+) -> None:
+    """The same where all rows are there: SQLite need not look at every index for others like them.
+
+    Rows hold what is kept as well, for databases that have a row inserted before it is replaced.
+    """
+    if connection.dialect.name != "sqlite" or not rows:
+        put(connection, table, rows, key=key, kept=kept)
+        return
+    names = (*(name for name in rows[0] if name != key and name not in kept), key)
+    _write(connection, _update(connection.dialect, table, names), table, names, rows)
+
+
+def _write(
+    connection: Connection,
+    words: str,
+    table: Table,
+    names: tuple[str, ...],
+    rows: Sequence[Mapping[str, Any]],
+) -> None:
     columns = list(zip(*map(itemgetter(*names), rows), strict=True))
     for place, name in enumerate(names):
         kind = table.c[name].type
@@ -134,6 +163,13 @@ def _statement(
         return f"{into} {source} ON DUPLICATE KEY UPDATE {values}"
     values = ", ".join(f"{name} = excluded.{name}" for name in changed)
     return f"{into} {source} ON CONFLICT ({quoted(key)}) DO UPDATE SET {values}"
+
+
+@lru_cache(64)
+def _update(dialect: Dialect, table: Table, names: tuple[str, ...]) -> str:
+    *changed, key = map(dialect.identifier_preparer.quote, names)
+    values = ", ".join(f"{name} = ?" for name in changed)
+    return f"UPDATE {dialect.identifier_preparer.quote(table.name)} SET {values} WHERE {key} = ?"  # noqa: S608 - our own names
 
 
 def _aware(value: datetime | None) -> datetime | None:

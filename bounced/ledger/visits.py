@@ -587,7 +587,9 @@ def _write_messages(  # noqa: PLR0913 - what a row says, and of what
         for r in fresh
     ]
     # an index is written for every column that is set, even to what it was
-    bulk.put(connection, message, rows, key="id", kept=(*PLACE, "run_id"))
+    kept = (*PLACE, "run_id")
+    bulk.replace(connection, message, [r for r in rows if r["uid"] in known], key="id", kept=kept)
+    bulk.put(connection, message, [r for r in rows if r["uid"] not in known])
     return fresh, ids
 
 

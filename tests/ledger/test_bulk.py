@@ -69,6 +69,17 @@ def test_a_row_with_the_same_key_is_replaced_but_for_what_is_kept(connection: Co
     assert [tuple(row) for row in connection.execute(query)] == [("new", "1"), ("new", "2")]
 
 
+def test_rows_that_are_there_are_replaced_but_for_what_is_kept(connection: Connection) -> None:
+    rows = [standing(who, because="old", policy_version="1") for who in ODD]
+    bulk.put(connection, address, [*rows, standing("b@x", because="old", last_event_at=AT)])
+    again = [standing(who, because="new", policy_version="2") for who in (*ODD, "b@x")]
+    bulk.replace(connection, address, again, key="address", kept=["policy_version"])
+    bulk.replace(connection, address, [], key="address")
+    columns = address.c.because, address.c.policy_version, address.c.last_event_at
+    found = connection.execute(select(*columns)).all()
+    assert [tuple(row) for row in found] == [("new", "1", None)] * len(again)
+
+
 def test_numbers_are_new_and_ascend(connection: Connection) -> None:
     connection.execute(mailbox.insert(), [{"name": name} for name in "abc"])
     taken = set(connection.execute(select(mailbox.c.id)).scalars())
