@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 # What takes longer is no reading any more; a whole portion of healthy letters takes a second.
 PATIENCE_SECONDS: Final = 60
-PORTION: Final = 50
+PORTION: Final = 100
 
 
 class Readers:
