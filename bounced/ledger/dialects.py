@@ -69,6 +69,12 @@ class Dialect:
         with connection.begin():
             yield
 
+    @contextmanager
+    def altering(self, connection: Connection) -> Iterator[None]:
+        """The same, and tables may be made anew in it while others refer to them."""
+        with self.turn(connection):
+            yield
+
     def texts(self) -> FromClause:
         """Many texts as a table of one column, `value`, made from the parameter that is `given`."""
         raise NotImplementedError
@@ -109,6 +115,17 @@ class Sqlite(Dialect):
     def manners(self, engine: Engine) -> None:
         event.listen(engine, "connect", _sqlite_manners, insert=True)
         event.listen(engine, "begin", _sqlite_begin)
+
+    @contextmanager
+    def altering(self, connection: Connection) -> Iterator[None]:
+        # the old table is dropped, and what refers to its rows would keep it from that
+        bare = connection.connection.cursor()  # this cannot be said within a transaction
+        bare.execute("PRAGMA foreign_keys=OFF")
+        try:
+            with self.turn(connection):
+                yield
+        finally:
+            bare.execute("PRAGMA foreign_keys=ON")
 
     def texts(self) -> FromClause:
         given = bindparam("texts", type_=String)

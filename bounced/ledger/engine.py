@@ -73,6 +73,16 @@ class Database:
             yield connection
 
     @contextmanager
+    def altering(self) -> Iterator[Connection]:
+        """A writing transaction in which tables may be made anew while others refer to them."""
+        with (
+            translated(self.url, self.dialect),
+            self._writer.connect() as connection,
+            self.dialect.altering(connection),
+        ):
+            yield connection
+
+    @contextmanager
     def rehearsing(self) -> Iterator[Connection]:
         """A writing transaction that is taken back at the end of the block, whatever it did."""
         with self.writing() as connection:

@@ -71,7 +71,7 @@ def upgrade(database: Database) -> tuple[str | None, str]:
 
     begun = False
     try:
-        with database.writing() as connection:
+        with database.altering() as connection:
             found = revision(connection)  # again: another process may have been faster
             if found is not None and not _known(found):
                 raise too_new(database.url, found, HEAD)

@@ -202,7 +202,7 @@ def test_decisions_from_before_there_were_decisions_can_be_taken_back(url: str) 
         ledger.decide(ledger.holds()[0].run_id, accept=True, by="eve", at=day(1))
     database = Database(url)
     for step in ("0002", "head"):
-        with database.writing() as connection:
+        with database.altering() as connection:
             go = command.upgrade if step == "head" else command.downgrade
             go(schema.config(connection), step)
     database.close()

@@ -120,17 +120,17 @@ def test_rows_of_every_revision_come_up_to_the_newest_and_down_again(
     url: str, revision: str
 ) -> None:
     with closing(Database(url)) as database:
-        with database.writing() as connection:
+        with database.altering() as connection:
             command.upgrade(schema.config(connection), revision)
             fill(connection)
         with database.reading() as connection:
             before = contents(connection)
-        with database.writing() as connection:
+        with database.altering() as connection:
             command.upgrade(schema.config(connection), "head")
         with database.reading() as connection:
             after = contents(connection)
         assert common(after, before) == before
-        with database.writing() as connection:
+        with database.altering() as connection:
             command.downgrade(schema.config(connection), revision)
         with database.reading() as connection:
             assert contents(connection) == before
@@ -138,7 +138,7 @@ def test_rows_of_every_revision_come_up_to_the_newest_and_down_again(
 
 @pytest.mark.parametrize("revision", REVISIONS[:-1])
 def test_the_program_brings_an_older_ledger_up_and_says_from_where(url: str, revision: str) -> None:
-    with closing(Database(url)) as database, database.writing() as connection:
+    with closing(Database(url)) as database, database.altering() as connection:
         command.upgrade(schema.config(connection), revision)
         fill(connection)
     with opened(url) as ledger:

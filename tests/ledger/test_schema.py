@@ -21,7 +21,7 @@ from bounced.ledger import (
     schema,
 )
 from bounced.ledger.engine import Database
-from bounced.ledger.tables import HEAD, metadata
+from bounced.ledger.tables import HEAD, metadata, seen
 from tests.servers.database import driver, rows
 
 from .conftest import opened, reading, synced
@@ -42,7 +42,7 @@ def url(bare_url: str) -> str:
 @pytest.fixture
 def connection(url: str) -> Iterator[Connection]:
     database = Database(url)
-    with database.writing() as connection:
+    with database.altering() as connection:
         yield connection
     database.close()
 
@@ -74,10 +74,10 @@ def test_addresses_recorded_before_they_were_folded_are_found_after_the_upgrade(
         synced(ledger, [reading(1, "Ann.Ä@example.com"), reading(2, "bob@example.com")])
     before = rows(url, "SELECT * FROM address ORDER BY address")
     database = Database(url)
-    with database.writing() as connection:
+    with database.altering() as connection:
         command.downgrade(schema.config(connection), "0001")
         assert "folded" not in {c["name"] for c in inspect(connection).get_columns("address")}
-    with database.writing() as connection:
+    with database.altering() as connection:
         command.upgrade(schema.config(connection), "head")
     database.close()
     assert rows(url, "SELECT * FROM address ORDER BY address") == before
@@ -85,6 +85,27 @@ def test_addresses_recorded_before_they_were_folded_are_found_after_the_upgrade(
         ("ann.ä@example.com",),
         ("bob@example.com",),
     ]
+
+
+def test_a_table_made_anew_keeps_what_refers_to_it_and_is_referred_to_as_before(
+    tmp_path: Path,
+) -> None:
+    url = f"sqlite:///{tmp_path}/x.db"
+    with opened(url) as ledger:
+        synced(ledger, [reading(1, "ann@example.com"), reading(2, "bob@example.com")])
+    everything = "SELECT e.*, j.*, a.* FROM event e JOIN judgement j ON j.event_id = e.id"
+    everything += " JOIN address a ON a.event_id = e.id ORDER BY e.id"
+    before = rows(url, everything), rows(url, "SELECT * FROM suppression ORDER BY address")
+    assert len(before[0]) == len(before[1]) == 2
+    with closing(Database(url)) as database:
+        for step, move in (("0015", command.downgrade), ("head", command.upgrade)):
+            with database.altering() as connection:
+                move(schema.config(connection), step)
+                assert not connection.exec_driver_sql("PRAGMA foreign_key_check").all()
+            after = rows(url, everything), rows(url, "SELECT * FROM suppression ORDER BY address")
+            assert after == before
+        with pytest.raises(LedgerError, match="FOREIGN KEY"), database.writing() as connection:
+            connection.execute(seen.insert(), {"dedup_key": "0", "message_id": 99})
 
 
 def test_a_word_the_program_does_not_know_is_refused_by_the_database(
