@@ -13,7 +13,7 @@ from functools import cache, lru_cache
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sqlalchemy import ARRAY, Float, Integer, any_, bindparam, func, select
+from sqlalchemy import ARRAY, Integer, any_, bindparam, func, select
 from sqlalchemy.types import String
 
 from bounced.ledger.tables import UtcDateTime
@@ -128,18 +128,16 @@ def _write(
     names: tuple[str, ...],
     rows: Sequence[Mapping[str, Any]],
 ) -> None:
+    if connection.dialect.name == "postgresql":
+        # psycopg puts arrays together in Python, element by element
+        given = json.dumps(rows, default=_zoned, ensure_ascii=False)
+        connection.exec_driver_sql(words, (given,))
+        return
     columns = list(zip(*map(itemgetter(*names), rows), strict=True))
     for place, name in enumerate(names):
-        kind = table.c[name].type
-        if isinstance(kind, UtcDateTime):
-            convert = _aware if connection.dialect.name == "postgresql" else _utc_text
-            columns[place] = tuple(map(convert, columns[place]))
-        elif isinstance(kind, Float):
-            columns[place] = tuple(map(float, columns[place]))  # an array takes one type only
-    if connection.dialect.name == "postgresql":
-        connection.exec_driver_sql(words, tuple(list(column) for column in columns))
-    else:
-        connection.exec_driver_sql(words, list(zip(*columns, strict=True)))
+        if isinstance(table.c[name].type, UtcDateTime):
+            columns[place] = tuple(map(_utc_text, columns[place]))
+    connection.exec_driver_sql(words, list(zip(*columns, strict=True)))
 
 
 @lru_cache(64)
@@ -149,9 +147,10 @@ def _statement(
     quoted = dialect.identifier_preparer.quote
     into = f"INSERT INTO {quoted(table.name)} ({', '.join(map(quoted, names))})"
     if dialect.name == "postgresql":
-        # one array for each column: the server plans once, and no text grows with the rows
-        types = (dialect.type_compiler_instance.process(table.c[name].type) for name in names)
-        source = f"SELECT * FROM unnest({', '.join(f'%s::{kind}[]' for kind in types)})"  # noqa: S608 - our own names
+        # all rows in one parameter: the server plans once, and no text grows with the rows
+        kinds = (dialect.type_compiler_instance.process(table.c[name].type) for name in names)
+        given = ", ".join(f"{quoted(name)} {kind}" for name, kind in zip(names, kinds, strict=True))
+        source = f"SELECT * FROM json_to_recordset(%s::json) AS given ({given})"  # noqa: S608 - our own names
     else:
         mark = "%s" if dialect.name == "mariadb" else "?"
         source = f"VALUES ({', '.join([mark] * len(names))})"
@@ -172,14 +171,17 @@ def _update(dialect: Dialect, table: Table, names: tuple[str, ...]) -> str:
     return f"UPDATE {dialect.identifier_preparer.quote(table.name)} SET {values} WHERE {key} = ?"  # noqa: S608 - our own names
 
 
-def _aware(value: datetime | None) -> datetime | None:
-    if value is not None and value.tzinfo is None:
-        raise ValueError("the ledger takes aware times only")
-    return value
-
-
 @lru_cache(4096)
 def _utc_text(value: datetime | None) -> str | None:
     """As SQLAlchemy writes it for SQLite, several times as fast; a batch has times again."""
-    aware = _aware(value)
-    return None if aware is None else aware.astimezone(UTC).isoformat(" ", "microseconds")[:26]
+    if value is None:
+        return None
+    if value.tzinfo is None:
+        raise ValueError("the ledger takes aware times only")
+    return value.astimezone(UTC).isoformat(" ", "microseconds")[:26]
+
+
+def _zoned(value: object) -> str:
+    if not isinstance(value, datetime):
+        raise TypeError(f"{type(value).__name__} is in no row of ours")
+    return f"{_utc_text(value)}+00"
