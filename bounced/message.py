@@ -391,7 +391,8 @@ def _header_problems(block: bytes, headers: Headers) -> list[str]:
     problems = []
     if len(block) > MAX_HEADER_BLOCK or len(headers) >= MAX_HEADERS:
         problems.append("headers over the limit")
-    if [name for name, _ in headers].count("content-type") > 1:
+    likely = block.lower().count(b"content-type") > 1
+    if likely and [name for name, _ in headers].count("content-type") > 1:
         problems.append("ambiguous: several Content-Type headers")
     return problems
 
@@ -482,7 +483,7 @@ def _part(data: bytes, within: str) -> Part:
 
     `within` is the type of what it is a part of: parts of a digest are messages (RFC 2046, 5.1.5).
     """
-    if _LATE_FIELDS.match(data):
+    if data[:1] == b"\n" and _LATE_FIELDS.match(data):
         data = data.lstrip(b"\n")
     if data.startswith(b"\n"):
         head, body = b"", data[1:]

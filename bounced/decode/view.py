@@ -249,7 +249,10 @@ def _daemon(sender: str) -> bool:
     name = sender.replace(address, "").strip(" \"'<>()")
     # what a host is called tells nothing: "mailer.example.com" has people, too
     account = address[: address.rfind("@") + 1]
-    if not address or pattern("daemon").search(account):
+    found = pattern("daemon").search(account) if address else None
+    if found and found.re.match(sender, sender.find(account) + found.start()):
+        return True  # as it stands there, it stands in the whole
+    if found or not address:
         return pattern("daemon").search(sender) is not None
     # a person may be called Daemon, and a newsletter Postmaster Digest
     found = pattern("daemon").search(name)
