@@ -7,10 +7,12 @@ command has a deadline that cuts the socket from outside, and a reply has a budg
 from __future__ import annotations
 
 import imaplib
+import math
 import re
 import socket
 import ssl
 import threading
+import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, cast
@@ -62,13 +64,18 @@ class Cutter:
     """Cuts a connection from outside, whatever the thread that reads it is waiting for.
 
     It holds a duplicate of the socket: that one outlives the wrapping in TLS and may be shut
-    down while the TLS layer is at work.
+    down while the TLS layer is at work. One thread watches over all that is done `within` a time:
+    to start one for each command takes longer than most commands.
     """
 
     def __init__(self) -> None:
         self.fired = False
         self._socket: socket.socket | None = None
         self._lock = threading.Lock()
+        self._changed = threading.Condition()
+        self._until = self._awake_at = math.inf
+        self._closed = False
+        self._watcher: threading.Thread | None = None
 
     def hold(self, connection: socket.socket) -> None:
         with self._lock:
@@ -87,17 +94,37 @@ class Cutter:
             if self._socket is not None:
                 self._socket.close()
                 self._socket = None
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
 
     @contextmanager
     def within(self, seconds: float) -> Iterator[None]:
         """Cut the connection when the block is not done in time."""
-        timer = threading.Timer(seconds, self.cut)
-        timer.daemon = True
-        timer.start()
+        before = self._until
+        with self._changed:
+            self._until = min(before, time.monotonic() + seconds)
+            if self._watcher is None:
+                self._watcher = threading.Thread(target=self._watch, name="cutter", daemon=True)
+                self._watcher.start()
+            elif self._until < self._awake_at:  # else it will see for itself, and sleeps on
+                self._changed.notify()
         try:
             yield
         finally:
-            timer.cancel()
+            with self._changed:
+                self._until = before
+
+    def _watch(self) -> None:
+        with self._changed:
+            while not self._closed:
+                self._awake_at = self._until
+                left = self._until - time.monotonic()
+                if left <= 0:
+                    self._until = math.inf
+                    self.cut()
+                else:
+                    self._changed.wait(None if left == math.inf else left)
 
 
 class Connection(imaplib.IMAP4):
