@@ -232,8 +232,10 @@ def addresses(text: str) -> Iterator[re.Match[str]]:
     No address begins far before an `@`, and most texts have few of these.
     """
     end, at = 0, text.find("@")
+    plain = '"@' not in text  # a name in quotes may hold what looks like an address
     while at >= 0:
-        found = _at(text, end, at) or ADDRESS.search(text, max(end, at - _LONGEST_LOCAL))
+        found = _at(text, end, at) if plain else None
+        found = found or ADDRESS.search(text, max(end, at - _LONGEST_LOCAL))
         if found is None:
             return
         yield found

@@ -1,7 +1,7 @@
 """Replies, statuses, commands and addresses are found in every hiding place, and never invented."""
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bounced.smtp import (
@@ -420,10 +420,11 @@ def test_a_variable_return_path_names_its_recipient_or_nobody(
 # --- what is looked for first ---
 
 SIGNS = st.sampled_from(
-    ["a", "b.c", "@", "<", ">", '"', " ", "@x.de", "満", "'", "-", "\n", "a" * 70]
+    ["a", "b.c", "@", "<", ">", '"', " ", "@x.de", "満", "'", "-", "\n", "a" * 70, '"@x.de']
 )
 
 
 @given(st.lists(SIGNS, max_size=25).map("".join))
+@example('"Ann <a@x.de>"@gateway.example: unknown')
 def test_addresses_are_found_beside_their_signs_as_by_the_pattern_alone(text: str) -> None:
     assert [a.span() for a in addresses(text)] == [a.span() for a in ADDRESS.finditer(text)]
