@@ -237,11 +237,15 @@ def _likely(
     """Alternatives to search for, and places (begin, alternative) where one can match."""
     sought = set(one.always)
     places: set[tuple[int, int]] = set()
+    line = seen = begin  # the beginning of a line, and how far it is known to go
     for at, spots in hits:
         if begin <= at < end:
             for number, backwards in spots:
                 if backwards == _LINE:
-                    places.add((low.rfind("\n", begin, at) + 1 or begin, number))
+                    if at < seen:
+                        line = seen = begin
+                    line, seen = low.rfind("\n", seen, at) + 1 or line, at
+                    places.add((line, number))
                 elif not backwards:
                     sought.add(number)
                 else:

@@ -61,10 +61,11 @@ def borders() -> Alternatives:
 _SET_APART: Final = re.compile(
     r"^(?:[ \t]++\S[^\n]*+\n){1,30}+(?:[ \t]*+\n)++(?=[^\s>\-=_*#])", re.MULTILINE
 )
+_WORDS: Final = re.compile(r"\S")
 
 
 def _divides(text: str, at: int) -> bool:
-    return bool(text[:at].strip()) and _SET_APART.match(text, at) is None
+    return _WORDS.search(text, 0, at) is not None and _SET_APART.match(text, at) is None
 
 
 def returned_part(message: Message) -> Part | None:
