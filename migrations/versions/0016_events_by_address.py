@@ -33,14 +33,18 @@ def _replace(one: list[str], other: list[str]) -> None:
 
 
 def _make_anew(old: str, new: str, columns: list[str]) -> None:
-    """SQLite's constraints are part of the table, which no view may speak of meanwhile."""
+    """SQLite's constraints are part of the table, of which no view or trigger may speak meanwhile.
+
+    They come back as they were, an operator's own as well.
+    """
     bind = op.get_bind()
-    views = "SELECT name, sql FROM sqlite_master WHERE type = 'view'"
-    kept = bind.exec_driver_sql(views).all()
-    for name, _ in kept:
-        bind.exec_driver_sql(f"DROP VIEW {name}")
+    speaking = "SELECT type, name, sql FROM sqlite_master WHERE type IN ('view', 'trigger')"
+    kept = bind.exec_driver_sql(f"{speaking} ORDER BY type DESC").all()  # triggers may be on views
+    quote = bind.dialect.identifier_preparer.quote_identifier
+    for kind, name, _ in reversed(kept):
+        bind.exec_driver_sql(f"DROP {kind} {quote(name)}")
     with op.batch_alter_table("event", recreate="always") as batch:
         batch.drop_constraint(old, type_="unique")
         batch.create_unique_constraint(new, columns)
-    for _, words in kept:
+    for *_, words in kept:
         bind.exec_driver_sql(words)

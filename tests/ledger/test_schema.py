@@ -108,6 +108,27 @@ def test_a_table_made_anew_keeps_what_refers_to_it_and_is_referred_to_as_before(
             connection.execute(seen.insert(), {"dedup_key": "0", "message_id": 99})
 
 
+def test_views_and_triggers_of_the_operator_survive_an_upgrade(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/x.db"
+    opened(url).close()
+    own = (
+        'CREATE VIEW "for-crm" AS SELECT address FROM event',
+        'CREATE TRIGGER "told of" AFTER INSERT ON event BEGIN SELECT 1; END',
+        "CREATE TRIGGER noted AFTER INSERT ON seen BEGIN DELETE FROM event WHERE id < 0; END",
+        'CREATE TRIGGER unseen INSTEAD OF DELETE ON "for-crm" BEGIN SELECT 1; END',
+    )
+    made = "SELECT name, sql FROM sqlite_master WHERE type IN ('view', 'trigger') ORDER BY name"
+    with closing(Database(url)) as database:
+        with database.altering() as connection:
+            command.downgrade(schema.config(connection), "0015")
+            for words in own:
+                connection.exec_driver_sql(words)
+            before = connection.exec_driver_sql(made).all()
+        with database.altering() as connection:
+            command.upgrade(schema.config(connection), "head")
+            assert connection.exec_driver_sql(made).all() == before
+
+
 def test_a_word_the_program_does_not_know_is_refused_by_the_database(
     ledger: Ledger, url: str
 ) -> None:
