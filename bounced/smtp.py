@@ -209,7 +209,7 @@ _LABEL: Final = r"[^\W_](?:[\w\-]{0,61}[^\W_])?"
 _DOMAIN: Final = (
     rf"(?:{_ASCII}(?:\.{_ASCII}){{0,10}}(?![^\W{_CJK}]|[.-][^\W{_CJK}])"
     rf"|{_LABEL}(?:\.{_LABEL}){{0,10}}(?!\w|-\w)"
-    r"|\[[\dA-Fa-f.:IPv]{2,45}\])"
+    r"|\[[\dA-Fa-f.:IiPpVv]{2,45}\])"
 )
 # not the tail of something longer: a name of 65 letters is no name of 64
 ADDRESS: Final = later(rf"(?<![^\W{_CJK}])(?<![.+%=@-]){_LOCAL}@{_DOMAIN}(?![\w.-]{{0,255}}@)")

@@ -88,7 +88,9 @@ class _Page:
         return sorted(found)
 
 
-_A = ADDRESS.pattern
+# its letters are of both cases as it stands; ranges of all scripts without regard to case take long
+# to compile
+_A: Final = f"(?-i:{ADDRESS.pattern})"
 _LEAD: Final = r"^[ \t>|│┃║]{0,40}(?:(?:[*•·●–]|-{1,3}|\(?\d{1,3}[.)])[ \t]+)?"
 _LABEL: Final = alternatives("recipient_label")
 _LINE_START: Final = later(
