@@ -8,18 +8,17 @@ item is alone that kills whoever touches it.
 from __future__ import annotations
 
 import gc
-import multiprocessing
 import os
 import signal
 import threading
 from collections import deque
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import BrokenExecutor, Future
 from itertools import islice
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
+    from concurrent.futures import ProcessPoolExecutor
     from types import TracebackType
     from typing import Self
 
@@ -86,7 +85,7 @@ class Jobs(Generic[T, R]):
             some, future = asked.popleft()
             try:
                 yield from future.result()
-            except BrokenProcessPool:
+            except BrokenExecutor:
                 # all that was asked for is void; who did it is not known yet
                 waiting = [some, *(portion for portion, _ in asked)]
                 asked.clear()
@@ -122,7 +121,7 @@ class Jobs(Generic[T, R]):
         with executor(1) as alone:
             try:
                 return alone.submit(self._work, some).result()
-            except BrokenProcessPool:
+            except BrokenExecutor:
                 pass
         if len(some) == 1:
             return [self._rescue(some[0])]
@@ -135,7 +134,7 @@ class Jobs(Generic[T, R]):
         assert self._pool is not None  # noqa: S101 - just started
         try:
             return self._pool.submit(self._work, some)
-        except BrokenProcessPool as broken:
+        except BrokenExecutor as broken:
             future: Future[list[R]] = Future()
             future.set_exception(broken)
             return future
@@ -152,6 +151,10 @@ class Jobs(Generic[T, R]):
 
 def executor(count: int) -> ProcessPoolExecutor:
     """Processes that are forked at the first task, where the system can."""
+    # late, because most commands need but one process, and nothing of this
+    import multiprocessing  # noqa: PLC0415
+    from concurrent.futures import ProcessPoolExecutor  # noqa: PLC0415
+
     ways = multiprocessing.get_all_start_methods()
     way = "fork" if "fork" in ways else "spawn"
     context = multiprocessing.get_context(way)
@@ -160,10 +163,12 @@ def executor(count: int) -> ProcessPoolExecutor:
 
 def _live_and_die_with_parent() -> None:
     """An interrupt is the parent's to hear; and whatever ends it ends its workers."""
+    from multiprocessing import parent_process  # noqa: PLC0415
+
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # what their parent was told to do about it is not for them: a broken pool is ended by this one
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    parent = multiprocessing.parent_process()
+    parent = parent_process()
 
     def outlive_nobody() -> None:
         if parent is not None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import ipaddress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from bounced.model import Destination
+
+MIB: Final = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final
 
-from bounced.mailbox.wire import MIB
+from bounced.mailbox import MIB
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

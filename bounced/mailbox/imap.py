@@ -12,6 +12,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Final, Literal
 
 from bounced.mailbox import (
+    MIB,
     Census,
     MailboxError,
     MailboxProtocol,
@@ -22,7 +23,7 @@ from bounced.mailbox.providers import provider_of
 from bounced.mailbox.records import Record, accept
 from bounced.mailbox.session import Client, RefusedError, Session, parse_fetch, unless_refused
 from bounced.mailbox.trouble import BUSY_CODES, Scene, response_code
-from bounced.mailbox.wire import MIB, Limits
+from bounced.mailbox.wire import Limits
 from bounced.model import Destination, Letter
 from bounced.text import safe
 

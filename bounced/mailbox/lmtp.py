@@ -24,9 +24,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from aiosmtpd.lmtp import LMTP
 
-from bounced.mailbox import MailboxSettings
+from bounced.mailbox import MIB, MailboxSettings
 from bounced.mailbox.folder import HEAD, LETTER
-from bounced.mailbox.wire import MIB
 from bounced.text import safe
 
 if TYPE_CHECKING:

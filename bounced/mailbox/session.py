@@ -24,6 +24,7 @@ from imapclient.response_parser import parse_fetch_response
 
 from bounced import __version__
 from bounced.mailbox import (
+    MIB,
     MailboxCredentials,
     MailboxProtocol,
     MailboxSettings,
@@ -31,7 +32,7 @@ from bounced.mailbox import (
     is_loopback,
 )
 from bounced.mailbox.trouble import BUSY_CODES, LOGIN_KEYS, TLS_CHOICES, Scene, response_code, sort
-from bounced.mailbox.wire import MIB, Connection, Cutter, Limits
+from bounced.mailbox.wire import Connection, Cutter, Limits
 from bounced.text import safe
 
 if TYPE_CHECKING:

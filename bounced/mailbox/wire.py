@@ -17,11 +17,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, cast
 
+from bounced.mailbox import MIB
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from io import BufferedReader
 
-MIB: Final = 1024 * 1024
 _CHUNK: Final = MIB
 
 
