@@ -240,11 +240,14 @@ def cpu_milliseconds(command: list[str]) -> float:
 def start_up(rounds: int) -> Iterator[tuple[str, float]]:
     """CPU milliseconds of whole commands, `python -c pass` first."""
     program = [sys.executable, "-c", "from bounced.cli import main; main()"]
-    letter = str(next(SETS["fixtures"].rglob("postfix/01*.eml")))
+    report, prose = (
+        str(next(SETS["fixtures"].rglob(f"{who}/01*.eml"))) for who in ("postfix", "qmail")
+    )
     commands = {
         "python -c pass": [sys.executable, "-c", "pass"],
         "bounced --help": [*program, "--help"],
-        "bounced parse one.eml": [*program, "parse", letter],
+        "bounced parse one.eml, a report": [*program, "parse", report],
+        "bounced parse one.eml, a notice in prose": [*program, "parse", prose],
         "bounced sync --help": [*program, "sync", "--help"],
     }
     for name, command in commands.items():
