@@ -294,6 +294,23 @@ def test_texts_that_say_the_same_are_spelt_the_same(left: str, right: str) -> No
     assert words(left, vocabulary=known) == words(right, vocabulary=known)
 
 
+@pytest.mark.parametrize(
+    ("damaged", "whole"),
+    [
+        ("Empf?nger unbekannt", "empfanger unbekannt"),
+        ("des Empf??ngers", "des empfangers"),
+        ("bo\ufffdte pleine", "boite pleine"),
+        ("Gehört? Nein", "gehort nein"),
+        ("what?ever", "what ever"),
+    ],
+)
+def test_a_letter_that_a_relay_lost_is_found_where_phrases_know_the_word(
+    damaged: str, whole: str
+) -> None:
+    known = {"empfanger", "boite", "unbekannt"}
+    assert words(damaged, vocabulary=known).split() == whole.split()
+
+
 def test_an_ip_address_is_masked_as_such_and_a_status_is_not() -> None:
     assert words("reject mail from [192.0.2.1]") == " reject mail from @ip "
     assert words("from 2001:db8::25:1 today") == " from @ip today "

@@ -105,7 +105,7 @@ _PLAIN_START: Final = re.compile(
 )
 # What may stand right behind an address that a line is about.
 _AFTER: Final = re.compile(
-    r"^[>\"'”»\])\s]*(?:&gt;)?(?:$|[>:：;,、，；.(\[\-–—<=]|\.\.\.|\s[-(=|│┃║—–…:：]|\s(?:on|at|because|said|failed|was|is|has|reason|rejected|unknown|\d{3}|via|host|could|does|不|은|는|の|は|ist|n'|no)\b|\s{2,}\S|\s(?:and|und|et|y|e|en|och|og|и)\s\S{1,70}@)",
+    r"^[>\"'”»\])\s]*(?:&gt;)?(?:$|[>:：;,、，；.(\[\-–—<=]|\.\.\.|\s[-(=|│┃║—–…:：]|\s(?:on|at|because|said|failed|was|is|has|reason|rejected|unknown|\d{3}|via|host|could|does|不|은|는|の|は|ist|n'|no)\b|\s{2,}\S|\s(?:am|le|el|il|em|op|den|dnia)\s(?:\w{2,12}\.?,?\s)?\d|\s(?:and|und|et|y|e|en|och|og|и)\s\S{1,70}@)",
     re.IGNORECASE,
 )
 # An address that quotes or brackets set off, whatever a language says next.
@@ -509,7 +509,8 @@ def _commands(lines: list[str]) -> Iterator[_Place]:
             and _uncut(line, *found.span("address"))
             and not _in_company(line[: found.start("address")])
         ):
-            tail = line if _TRANSCRIPT.match(line) or find_code(line) else ""
+            answer = _TRANSCRIPT.match(line) or find_code(line)
+            tail = line + _printed_above(lines, number) if answer else ""
             yield _Place(found["address"], number, tail)
 
 
@@ -710,13 +711,13 @@ def _candidates(place: _Place, page: _Page, *, lonely: bool) -> Iterator[str]:
             yield answer
     for number in page.naming(names):
         if number != place.line and _answers(lines[number]):
-            yield _with_continuation(lines, number)
+            yield _with_mailers_words(lines, number)
     if lonely:
         for _, answer in page.sessions():
             yield answer
         for number, line in enumerate(lines):
             if find_code(line):
-                yield _with_continuation(lines, number)
+                yield _with_mailers_words(lines, number)
 
 
 def _named(names: Iterable[str], line: str) -> bool:
@@ -769,6 +770,32 @@ def _with_continuation(lines: list[str], number: int) -> str:
             break
         said.append(word)
     return _trimmed(" ".join(said))
+
+
+# Sendmail's own words for a mailer that gave up; what the mailer printed stands above them
+_MAILER_FAILED: Final = re.compile(
+    r"[45]\d\d .{0,400}(?:service unavailable|unknown mailer error \d|can.t create output"
+    r"|operating system error|data format error|unsupported mailer error)",
+    re.IGNORECASE,
+)
+_MOST_ABOVE: Final = 3
+
+
+def _with_mailers_words(lines: list[str], number: int) -> str:
+    """The answer on a line, and what a program that should deliver printed right above it."""
+    return _with_continuation(lines, number) + _printed_above(lines, number)
+
+
+def _printed_above(lines: list[str], number: int) -> str:
+    if not _MAILER_FAILED.match(lines[number].strip()):
+        return ""
+    printed: list[str] = []
+    for above in reversed(lines[max(0, number - _MOST_ABOVE) : number]):
+        word = above.strip()
+        if not word or word.startswith(("-", "<<<", ">>>", "...")) or _answers(word):
+            break
+        printed.insert(0, word)
+    return f" ({' '.join(printed)})" if printed else ""
 
 
 def _trimmed(text: str) -> str:

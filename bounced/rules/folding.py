@@ -14,7 +14,7 @@ import re
 import unicodedata
 from typing import TYPE_CHECKING, Final
 
-from bounced.rules.spelling import corrected
+from bounced.rules.spelling import corrected, restored
 from bounced.text import decode_charset
 
 if TYPE_CHECKING:
@@ -253,7 +253,8 @@ def evidence_in(
     folded: str, *, names: Collection[str] = (), vocabulary: Container[str] = ()
 ) -> str:
     """As `words`, of a text that `fold` has folded already."""
-    spelt = spell(mask(folded, names=names, vocabulary=vocabulary))
+    masked = mask(folded, names=names, vocabulary=vocabulary)
+    spelt = spell(restored(masked, vocabulary))
     return _quoting(corrected(spelt, vocabulary))
 
 

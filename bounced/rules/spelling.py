@@ -6,6 +6,7 @@ slips that make no other English word are mended, and only in words long enough 
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -53,3 +54,33 @@ def corrected(spelt: str, vocabulary: Container[str] = ()) -> str:
     if _MISTYPED.isdisjoint(parts):
         return spelt
     return " ".join(part if part in vocabulary else _MEANT.get(part, part) for part in parts)
+
+
+# a letter that a seven-bit relay made a question mark of, or one for each of its two octets
+_LOST: Final = re.compile(r"(?<=[^\W\d_])(?:\?{1,2}|\ufffd{1,2})(?=[^\W\d_])")
+_DAMAGED: Final = re.compile(r"[^\W\d_]+(?:(?:\?{1,2}|\ufffd{1,2})[^\W\d_]+)+")
+_ACCENTED: Final = "aoueicnszylrtdg"  # what is left of letters with accents, the commonest first
+_ENDING: Final = 2
+
+
+def restored(text: str, vocabulary: Container[str]) -> str:
+    """A (folded) text with the letters that a relay lost, where phrases know the word.
+
+    `empf?nger` is what seven bits leave of `empfanger`; the phrase may lack the word's ending.
+    """
+    if "?" not in text and "\ufffd" not in text:
+        return text
+    return _DAMAGED.sub(lambda word: _whole(word[0], vocabulary), text)
+
+
+def _whole(damaged: str, vocabulary: Container[str]) -> str:
+    lost = _LOST.search(damaged)
+    if lost is None or len(_LOST.findall(damaged)) > 1:
+        return damaged
+    begin, rest = damaged[: lost.start()], damaged[lost.end() :]
+    for ending in range(min(_ENDING, len(rest) - 1) + 1):
+        stem = rest[: len(rest) - ending]
+        for letter in _ACCENTED:
+            if len(begin) + len(stem) > _ENDING and begin + letter + stem in vocabulary:
+                return begin + letter + rest
+    return damaged

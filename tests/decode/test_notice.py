@@ -37,6 +37,7 @@ def read(text: str, **around: object) -> list[tuple[str, int | None, str | None]
         f"宛先: {A}\n理由: 550 5.1.1 unknown",
         f"Empfänger: {A}\nGrund: 550 5.1.1 unbekannt",
         f"'{A}' am 15.06.2026 09:01\n   550 5.1.1 unbekannt",
+        f"{A} le ven., 11 oct. 2002 11:02\n   550 5.1.1 inconnu",
         f"  Anna Alt <{A}>\n     550 5.1.1 unknown",
         f"From=news@example.org\nTo={A}\nReply=550 5.1.1 unknown",
         f"550 5.1.1 unknown\n    for {A}\n",
@@ -44,7 +45,7 @@ def read(text: str, **around: object) -> list[tuple[str, int | None, str | None]
     ],
     ids=[
         "postfix", "folded", "exim", "qmail", "sendmail", "transcript", "bullet", "label", "sentence", "chinese", "japanese",
-        "german", "quoted", "named", "keys", "answer above", "fields",
+        "german", "quoted", "dated", "named", "keys", "answer above", "fields",
     ],
 )  # fmt: skip
 def test_one_address_and_what_was_said_of_it(text: str) -> None:
@@ -227,6 +228,15 @@ def test_an_answer_of_several_lines_is_read_to_its_last() -> None:
     )
     (report,) = notice.recipients(text, Surroundings())
     assert report.reply.text.endswith("Your server has a poor reputation here")
+
+
+def test_what_a_program_printed_before_sendmail_called_it_unavailable_is_part_of_the_answer() -> None:
+    text = (
+        "   ----- Transcript of session follows -----\n"
+        "anna: Over quota\n554 <a@example.com>... Service unavailable\n"
+    )
+    (report,) = notice.recipients(text, Surroundings(failed=(A,)))
+    assert report.reply.text == "554 <a@example.com>... Service unavailable (anna: Over quota)"
 
 
 def test_who_got_the_mail_is_not_among_those_who_failed() -> None:
