@@ -151,12 +151,18 @@ def parse_reply(text: str, *, command: str | None = None) -> Reply:
     """
     text = " ".join(text[:MAX_REPLY].split())
     code, at = find_code(text) or (None, 0)
+    if code is not None and code < _REFUSES and (refused := _REFUSAL.search(text, at)):
+        code, at = int(refused[1]), refused.start(1)  # a session that went well at first
     tail = text[at:] if code else text
     status = find_status(tail) or (find_status(text) if code else None)
     if status and not code and status.class_ == 2 and "5." in text:
         status = find_status(text[text.find("5.") :]) or status
     folded = _unfold(text, at, code, status)
     return Reply(folded, code, status, command or find_command(text), _quoted(text, at))
+
+
+_REFUSES: Final = 400
+_REFUSAL: Final = re.compile(r"(?:<<<|[;,.]) ?([45]\d\d)[ -]#?(?:[45]\.\d\.\d|[A-Za-z<])")
 
 
 def _unfold(text: str, at: int, code: int | None, status: EnhancedStatus | None) -> str:

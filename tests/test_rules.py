@@ -202,6 +202,7 @@ def test_an_operators_rule_is_bound_by_the_law_of_temporary_replies(tmp_path: Pa
         (("examples =", "#"), r"'examples' is missing or empty"),
         (("says =", "#"), r"fits every reply"),
         (("has … ceased to be", "…"), r"has nothing on one side of '…'"),
+        (("has … ceased to be", "has| … ceased"), r"on one side of '…' or '\|'"),
         (("outcome", 'code = "55"\noutcome'), r'code = .55. must look like "550"'),
         (("outcome", 'code = "559-550"\noutcome'), r"must look like"),
         (("outcome", 'status = "5.1"\noutcome'), r"status = .5\.1. must look like"),
@@ -221,6 +222,19 @@ def test_a_mistake_in_a_book_is_an_error_that_says_where_and_what(
     with pytest.raises(RuleError, match=complaint) as caught:
         rulebook(book(tmp_path, OURS.replace(*change, 1)))
     assert "ours.toml" in str(caught.value)
+
+
+def test_alternatives_of_a_saying_stand_for_every_one_of_them(tmp_path: Path) -> None:
+    either = OURS.replace("has … ceased to be", "has|had … ceased to be|gone")
+    rules = rulebook(book(tmp_path, either))
+    for text in (
+        "the parrot has ceased to be",
+        "it had by then gone",
+        "the parrot has gone",
+        "had ceased to be",
+    ):
+        assert classify(said(f"550 {text}"), rules=rules).rule == "example/gone", text
+    assert classify(said("550 the parrot had it"), rules=rules).rule != "example/gone"
 
 
 def test_all_mistakes_of_a_book_are_told_at_once(tmp_path: Path) -> None:
@@ -247,6 +261,9 @@ def test_all_mistakes_of_a_book_are_told_at_once(tmp_path: Path) -> None:
         "550 'user unknown'@example.com",
         "550 ok (mailbox-disabled.example.org [192.0.2.7])",
         "550 <spam>: ok",
+        '550 file "mailbox full.exe": ok',
+        "550 rule 'user unknown' ok",
+        '550 Betreff: "Konto gesperrt" ok',
     ],
 )
 def test_what_a_person_or_a_host_is_called_is_no_evidence(text: str) -> None:
@@ -336,6 +353,10 @@ def test_a_temporary_reply_is_never_hard(text: str) -> None:
         )
         found = classify(report)
         assert found.outcome is not Outcome.HARD or found.rule == "dead/null-mx-declared"
+
+
+def test_what_was_taken_is_never_hard() -> None:
+    assert classify(said("250 2.1.5 Recipient unknown but accepted")).outcome is not Outcome.HARD
 
 
 def test_the_class_digit_tells_the_same_words_apart() -> None:

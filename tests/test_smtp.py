@@ -428,3 +428,9 @@ SIGNS = st.sampled_from(
 @example('"Ann <a@x.de>"@gateway.example: unknown')
 def test_addresses_are_found_beside_their_signs_as_by_the_pattern_alone(text: str) -> None:
     assert [a.span() for a in addresses(text)] == [a.span() for a in ADDRESS.finditer(text)]
+
+
+def test_of_a_log_of_a_session_the_answer_is_the_one_that_refuses() -> None:
+    reply = parse_reply("<<< 250 2.1.0 Sender ok <<< 550 5.1.1 User unknown")
+    assert (reply.code, str(reply.status)) == (550, "5.1.1")
+    assert parse_reply("250 2.0.0 Ok: 550 octets taken").code == 250

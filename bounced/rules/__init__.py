@@ -96,6 +96,9 @@ _HEARSAY: Final = 0.75
 # How sure a forwarded recipient's dead end makes us of the recipient.
 _FORWARDED: Final = 0.75
 
+# Replies below it refuse nothing (RFC 5321, 4.2.1).
+_FIRST_REFUSAL: Final = 400
+
 # Commands that come before anyone has named the recipient: their answers cannot condemn him.
 _BEFORE_RCPT: Final = frozenset({"CONN", "HELO", "EHLO", "STARTTLS", "AUTH", "MAIL"})
 # A saying as vague as this, an unknown host, or a code alone, is not hard where the status is one
@@ -421,7 +424,8 @@ def _fits(rule: Rule, evidence: _Evidence) -> bool:
 
 
 def _may_be_hard(rule: Rule, evidence: _Evidence) -> bool:
-    if evidence.temporary and not rule.means_temporary:
+    taken = evidence.code is not None and evidence.code < _FIRST_REFUSAL
+    if taken or (evidence.temporary and not rule.means_temporary):
         return False
     if evidence.command in _BEFORE_RCPT and not rule.command and rule.reason is not Reason.NULL_MX:
         return False

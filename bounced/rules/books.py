@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 from functools import cache
 from importlib.resources import files
+from itertools import product
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from bounced.model import EnhancedStatus, Fault, Outcome, Reason
@@ -252,8 +253,8 @@ class _Reader:
             level=self.level,
             book=self.book,
             line=self.line,
-            says=tuple(self._phrase(said) for said in self._texts("says")),
-            unless=tuple(self._phrase(said, "unless") for said in self._texts("unless")),
+            says=self._phrases("says"),
+            unless=self._phrases("unless"),
             mentions=tuple(fold(name) for name in self._texts("mentions")),
             pattern=self._pattern(),
             code=tuple(self._code(code) for code in self._texts("code")),
@@ -294,13 +295,20 @@ class _Reader:
         self._wrong(f"confidence = {value!r} must be a number from 0 to 1")
         return default
 
-    def _phrase(self, said: str, key: str = "says") -> Phrase:
-        pieces = tuple(_piece(piece) for piece in said.split("…"))
-        if len(pieces) == 1:
-            pieces = (_whole(pieces[0]),)
-        if not all(piece.strip() for piece in pieces):
-            self._wrong(f"{key} = {said!r} has nothing on one side of '…'")
-        return Phrase(pieces)
+    def _phrases(self, key: str) -> tuple[Phrase, ...]:
+        return tuple(phrase for said in self._texts(key) for phrase in self._read(said, key))
+
+    def _read(self, said: str, key: str) -> Iterator[Phrase]:
+        """What one entry stands for: `a|b … c|d` is `a … c`, `a … d`, `b … c` and `b … d`."""
+        if "|" in said:
+            choices = [piece.split("|") for piece in said.split("…")]
+            several = [tuple(map(_piece, chosen)) for chosen in product(*choices)]
+        else:
+            several = [tuple([_piece(piece) for piece in said.split("…")])]
+        for pieces in several:
+            if not all(piece.strip() for piece in pieces):
+                self._wrong(f"{key} = {said!r} has nothing on one side of '…' or '|'")
+            yield Phrase((_whole(pieces[0]),) if len(pieces) == 1 else pieces)
 
     def _pattern(self) -> re.Pattern[str] | None:
         pattern = self.entry.get("pattern")

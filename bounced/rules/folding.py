@@ -54,6 +54,14 @@ _ADDRESS: Final = re.compile(
 )
 _BEFORE_SIGN: Final = re.compile(_NAME)
 _BEHIND_SIGN: Final = re.compile(_DOMAIN)
+# What a file, a subject or a filter's rule is called, in quotes behind the word for it.
+_CALLED: Final = re.compile(
+    r"(?<!\w)(file(?:name)?|attachment|subject|title|rule|filter|header|datei(?:name)?|anhang|betreff"
+    r"|regel|fichier|piece jointe|objet|regle|archivo|adjunto|asunto|regla|allegato|oggetto|regola"
+    r"|arquivo|anexo|assunto|regra|bestand|bijlage|onderwerp|plik|zalacznik|temat|файл|вложение|тема"
+    r"|правило|附件|主题|主旨|规则|添付ファイル|件名|첨부|제목)(\W{1,3}?)"
+    r"(?:\"[^\"\n]{1,200}\"|(?<=\s)'[^'\n]{1,200}'(?!\w))"
+)
 _BRACKETED: Final = re.compile(r"<[^<>\s]{0,320}>")
 _IPV4: Final = re.compile(
     r"[\[\d](?:(?<=\[)\d{1,3}|(?<=\d)(?<![\d.]\d)\d{0,2})(?:\.\d{1,3}){3}(?![\d.]*\d)"
@@ -172,6 +180,8 @@ def mask(folded: str, *, names: Collection[str] = (), vocabulary: Container[str]
     text = _CONTINUED.sub(" ", folded) if "-" in folded else folded
     if "<" in text:
         text = _TAG.sub(" ", text)
+    if '"' in text or " '" in text:
+        text = _CALLED.sub(r"\1 ", text)
     if "://" in text or "www." in text or "mailto:" in text:
         text = _LINK.sub(" ", text)
     if "@" in text:

@@ -230,7 +230,9 @@ def test_an_answer_of_several_lines_is_read_to_its_last() -> None:
     assert report.reply.text.endswith("Your server has a poor reputation here")
 
 
-def test_what_a_program_printed_before_sendmail_called_it_unavailable_is_part_of_the_answer() -> None:
+def test_what_a_program_printed_before_sendmail_called_it_unavailable_is_part_of_the_answer() -> (
+    None
+):
     text = (
         "   ----- Transcript of session follows -----\n"
         "anna: Over quota\n554 <a@example.com>... Service unavailable\n"
