@@ -136,7 +136,7 @@ def find_code(text: str) -> tuple[int, int] | None:
 def _announced(text: str, at: int) -> bool:
     """Whether a code at this place stands behind words that announce one."""
     if text[at - 1] == "#":
-        return text[: at - 1][-1:].isspace() and _NUMBERED.match(text, at) is not None
+        return (at == 1 or text[at - 2].isspace()) and _NUMBERED.match(text, at) is not None
     before = text[max(0, at - _LONGEST_ANNOUNCEMENT) : at]
     return _ANNOUNCED.match(before[::-1]) is not None
 

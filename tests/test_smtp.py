@@ -434,3 +434,7 @@ def test_of_a_log_of_a_session_the_answer_is_the_one_that_refuses() -> None:
     reply = parse_reply("<<< 250 2.1.0 Sender ok <<< 550 5.1.1 User unknown")
     assert (reply.code, str(reply.status)) == (550, "5.1.1")
     assert parse_reply("250 2.0.0 Ok: 550 octets taken").code == 250
+
+
+def test_a_numbered_answer_may_begin_a_line() -> None:
+    assert parse_reply("#550 5.1.1 RESOLVER.ADR.RecipNotFound; not found ##").code == 550

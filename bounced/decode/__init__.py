@@ -205,6 +205,7 @@ def _enriched(recipients: Sequence[RecipientReport], view: View) -> list[Recipie
         return list(recipients)
     answers = list(notice.transcript(view.said.split("\n"))) if "<<<" in view.said else []
     names = [a for r in silent for a in (r.address, r.original_address) if a]
+    names += [r.address for r in recipients if names and r not in silent]
     beside = notice.recipients(view.said, Surroundings(failed=tuple(names))) if names else []
     by_name = {r.address.lower(): r for r in beside if r.reply.text}
     return [_with_words(r, answers, by_name) for r in recipients]

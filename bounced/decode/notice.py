@@ -220,8 +220,18 @@ def _without_the_reached(lines: list[str], places: list[_Place]) -> list[_Place]
     return failed or places
 
 
+# the second column of a table: how it went
+_WENT: Final = later(
+    rf"{_A}[>\"')|\s:;,=-]{{1,80}}(?:ok|delivered|success\w*|sent|accepted|zugestellt|remis|entregado"
+    r"|entregue|consegnato|bezorgd|доставлено|dostarczono|成功|配信済み)\b(?! (?:to queue|not))",
+    re.IGNORECASE,
+)
+
+
 def _reached(line: str) -> bool:
-    return "@" in line and pattern("delivered").search(line) is not None
+    if "@" not in line:
+        return False
+    return pattern("delivered").search(line) is not None or _WENT.search(line) is not None
 
 
 def _says_more(later: Reply, earlier: Reply) -> bool:
@@ -477,7 +487,7 @@ def _with_names(lines: list[str]) -> Iterator[_Place]:
     """`Elsa Berg <elsa@example.com>` on a line of its own."""
     for number, line in enumerate(lines):
         found = _WITH_NAME.match(line) if "@" in line else None
-        if found and not _in_company(line):
+        if found and not _in_company(ADDRESS.sub("", line)):
             yield _place(found, number)
 
 
@@ -561,7 +571,7 @@ def _whole_word(line: str, start: int, end: int) -> bool:
 
 def _anywhere(lines: list[str]) -> Iterator[_Place]:
     for number, line in enumerate(lines):
-        if "@" not in line or pattern("company").search(line):
+        if "@" not in line or _in_company(ADDRESS.sub("", line)):
             continue
         for found in islice(addresses(line), 20):
             if _whole_word(line, *found.span()):

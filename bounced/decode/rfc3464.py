@@ -184,8 +184,11 @@ def _recipient(group: Group) -> RecipientReport | None:
     )
 
 
-# what was mailed may be no address at all, and is named all the same (`reader@#example.com`)
-_ODD: Final = re.compile(r"[^\s@<>;,()]{1,64}@[^\s@<>;,()]{1,255}")
+# what was mailed may be no address at all, and is named all the same (`reader@#example.com`);
+# what Exchange makes of a name in its directory is longer than a name may be
+_ODD: Final = re.compile(
+    r"(?:[^\s@<>;,()]{1,64}|IMCEA[A-Z]{2,8}-[^\s@<>;,()]{1,200})@[^\s@<>;,()]{1,255}"
+)
 _ESCAPED: Final = re.compile(r"\\x\{([0-9A-Fa-f]{2,6})\}")
 
 

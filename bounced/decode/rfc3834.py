@@ -72,6 +72,7 @@ def _answers(view: View) -> bool:
     if view.answers_titled(AUTO_SUBJECT):
         # people answer to subjects of that kind, too
         return (says and not view.reply_subject) or _automatic(view)
-    if submitted.startswith("auto-generated") and not message.header("x-auto-response-suppress"):
+    generated = submitted.startswith("auto-generated")
+    if generated and not (view.null_sender or message.header("x-auto-response-suppress")):
         return False
     return says and _automatic(view)

@@ -26,7 +26,7 @@ def decode(view: View) -> Report | None:
     if fields is None:
         return _opt_out(view)
     kind = fields.get("feedback-type", "abuse").lower()
-    returned = returned_fields(message, str)
+    returned = returned_fields(message, str) or view.addressed
     named = [
         address_in(value) for key, value in fields.items() if key.startswith("original-rcpt-to")
     ]
@@ -58,7 +58,8 @@ def _in_words(view: View) -> bool:
     A filter that refuses a mail may call it the same, but speaks of a delivery, too.
     """
     message = view.message
-    if message.content_type != "multipart/mixed" or returned_part(message) is None:
+    mixed = message.content_type == "multipart/mixed" and returned_part(message) is not None
+    if not mixed and not _quoted_by_staff(view):
         return False
     if not view.answers_told("complaint", _HEAD) or view.reply_subject:
         return False
@@ -67,6 +68,16 @@ def _in_words(view: View) -> bool:
 
 
 _HEAD: Final = 4_000
+# who writes for a provider (RFC 2142), and not for himself
+_STAFF: Final = re.compile(r"(?:abuse|complaints?|fbl|feedback|spam|postmaster|noc)[^@]{0,30}@")
+
+
+def _quoted_by_staff(view: View) -> bool:
+    """Whether an abuse desk quotes a mail of a list below its words."""
+    signed = " ".join(addresses_in(view.written, FROM)).lower()
+    return bool(view.message.content_type == "text/plain" and view.fields) and bool(
+        _STAFF.match(signed)
+    )
 
 
 def _opt_out(view: View) -> Report | None:

@@ -246,6 +246,20 @@ def test_who_got_the_mail_is_not_among_those_who_failed() -> None:
     assert [r.address for r in notice.recipients(text, notice.Surroundings())] == ["b@example.com"]
 
 
+def test_in_a_table_of_fates_only_those_who_failed_did() -> None:
+    text = (
+        "b@example.com   OK, delivered\na@example.com   FAILED: no such user\nc@example.com: sent\n"
+    )
+    assert [r.address for r in notice.recipients(text, notice.Surroundings())] == [A]
+
+
+def test_a_recipient_called_contact_may_fail() -> None:
+    text = "Votre message pour vous, contact@example.com, a disparu."
+    assert [r.address for r in notice.recipients(text, notice.Surroundings())] == [
+        "contact@example.com"
+    ]
+
+
 def test_a_sender_on_a_line_of_their_own_is_nobody_who_failed() -> None:
     for announced in ("From", "Your message, sent by", "il messaggio proveniente da"):
         text = f'{announced}\n"b@example.org" and addressed to\n<a@example.com>: no such user\n'
