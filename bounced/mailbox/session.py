@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import math
 import re
-import select
 import ssl
 import time
 from contextlib import contextmanager, suppress
@@ -105,14 +104,29 @@ class Client(IMAPClient):  # type: ignore[misc] # imapclient carries no types
 
     def uid(self, verb: str, *args: str) -> list[Any]:
         """One UID command; the untagged data. Raises RefusedError on NO."""
-        said, data = self._imap.uid(verb, *args)
+        return self.answer(self.ask(verb, *args), verb)
+
+    def ask(self, verb: str, *args: str) -> bytes:
+        """Begin a UID command; its tag. Nothing else may be said before its answer is heard."""
+        tag: bytes = self._imap._command("UID", verb, *args)  # noqa: SLF001 - half of imaplib's uid()
+        return tag
+
+    def has_answered(self, tag: bytes, most: int) -> bool:
+        """Whether the answer has come whole, or so many bytes of it; nobody waits for more."""
+        return self._imap.has_answered(tag, most)
+
+    def answer(self, tag: bytes, verb: str) -> list[Any]:
+        """The untagged data of a UID command once it is answered. Raises RefusedError on NO."""
+        said, data = self._imap._command_complete("UID", tag)  # noqa: SLF001 - the other half
         if said != "OK":
             raise RefusedError(
                 b" ".join(part for part in data if isinstance(part, bytes)).decode(
                     "ascii", "replace"
                 )
             )
-        return data
+        of = verb if verb == "SEARCH" else "FETCH"
+        untagged: list[Any] = self._imap._untagged_response(said, data, of)[1]  # noqa: SLF001
+        return untagged
 
     def authenticate(self, mechanism: str, answer: str, acknowledgement: bytes) -> str | None:
         """One SASL exchange; None, or what the server said when it refused.
@@ -148,7 +162,7 @@ class Client(IMAPClient):  # type: ignore[misc] # imapclient carries no types
 
     def speaks(self, seconds: float) -> bool:
         """Whether there is something to read before the time is over."""
-        return self._imap.has_more() or bool(select.select([self._imap.sock], [], [], seconds)[0])
+        return self._imap.speaks(seconds)
 
     def end_idle(self, tag: bytes) -> None:
         self._imap.send(b"DONE\r\n")

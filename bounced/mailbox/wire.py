@@ -9,21 +9,24 @@ from __future__ import annotations
 import imaplib
 import math
 import re
+import select
 import socket
 import ssl
 import threading
 import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final
 
 from bounced.mailbox import MIB
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from io import BufferedReader
 
-_CHUNK: Final = MIB
+_CHUNK: Final = 65_536
+_LINE: Final = 1_000_000  # bytes; imaplib's own limit
+# A signal that comes just before we begin to wait does not wake us; its handler runs once we are.
+_AWAKE_EVERY: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +58,8 @@ class Limits:
 _GONE: Final = re.compile(rb"\* \d+ EXPUNGE")
 # without a literal at its end, and without a text that could seem to hold one
 _PLAIN_FETCH: Final = re.compile(rb"\* (\d+) FETCH (\([A-Z0-9. ]*\))")
+_LETTER_FETCH: Final = re.compile(rb"\* (\d+) FETCH (\(.*\{\d+\})")
+_LITERAL: Final = re.compile(rb"\{(\d+)\}\Z")
 
 
 class ExcessError(Exception):
@@ -142,6 +147,7 @@ class Connection(imaplib.IMAP4):
         self._cutter = cutter
         self._context = context
         self._next_line: bytes | None = None
+        self._held = bytearray()  # has come, and nobody has read it yet
         self.allow(MIB)
         super().__init__(*address, timeout=limits.connect)
 
@@ -158,47 +164,122 @@ class Connection(imaplib.IMAP4):
             connection.close()
             raise
 
+    # mypy knows it as an attribute; imaplib sets it when it connects and when TLS begins
+    @property
+    def sock(self) -> socket.socket:
+        return self._sock
+
+    @sock.setter
+    def sock(self, sock: socket.socket) -> None:
+        # what was said before STARTTLS is not listened to after it (RFC 3501, 6.2.1)
+        self._sock, self._held = sock, bytearray()
+
     def allow(self, size: int) -> None:
         """The budget of the next command's reply, in bytes; lines are counted too."""
         self._bytes_left = size
         self._lines_left = self._limits.lines
 
     def read(self, size: int) -> bytes:
-        """One literal. Raises ExcessError before taking it when it is announced too big."""
+        """One literal, or less where the line ends. Raises ExcessError when it is announced too big."""
         if size > self._limits.literal:
             raise ExcessError(f"a literal of {size} bytes")
         self._spend(size)
-        if size <= _CHUNK:
-            return super().read(size)
-        parts = []
-        while size:
-            part = super().read(min(size, _CHUNK))
-            if not part:
-                break
-            parts.append(part)
-            size -= len(part)
-        return b"".join(parts)
+        while len(self._held) < size and self._wait():
+            pass
+        return self._take(size)
 
     def readline(self) -> bytes:
-        """One line, up to imaplib's own limit of a million bytes."""
-        line = super().readline()
+        """One line with its end, or what there is where the line ends."""
+        looked = 0
+        while not (end := self._held.find(b"\n", looked) + 1):
+            looked = len(self._held)
+            if looked > _LINE or not self._wait():
+                break
+        line = self._take(end or len(self._held))
+        if len(line) > _LINE:
+            raise self.error(f"got more than {_LINE} bytes")
         self._lines_left -= 1
         if self._lines_left < 0:
             raise ExcessError(f"more than {self._limits.lines} lines in one reply")
         self._spend(len(line))
         return line
 
+    def _take(self, size: int) -> bytes:
+        with memoryview(self._held) as held:
+            taken = bytes(held[:size])
+        del self._held[:size]
+        return taken
+
+    def _wait(self) -> bool:
+        """Wait until more has come, and hold it; False once the other side has hung up."""
+        patience = self._sock.gettimeout()
+        end = math.inf if patience is None else time.monotonic() + patience
+        while (come := self._receive()) is None:
+            left = end - time.monotonic()
+            if left <= 0:
+                raise TimeoutError("timed out")
+            self._listen(min(left, _AWAKE_EVERY))
+        return come
+
+    def _receive(self) -> bool | None:
+        """Hold what has come by now; None where nothing has, False where nothing will."""
+        patience = self._sock.gettimeout()
+        self._sock.settimeout(0)
+        try:
+            come = self._sock.recv(_CHUNK)
+        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            return None
+        finally:
+            self._sock.settimeout(patience)
+        self._held += come
+        return bool(come)
+
+    def take_in(self, most: int) -> None:
+        """Hold what has come by now, up to about `most` bytes; trouble is left to whoever reads."""
+        with suppress(OSError):
+            while len(self._held) < most and self._receive():
+                pass
+
+    def has_answered(self, tag: bytes, most: int) -> bool:
+        """Whether the answer to a command has come whole, or `most` bytes of it, without waiting."""
+        self.take_in(most)
+        last = self._held.rfind(b"\n", -_CHUNK, -1) + 1
+        return len(self._held) >= most or (
+            self._held.endswith(b"\n") and self._held.startswith(tag + b" ", last)
+        )
+
+    def speaks(self, seconds: float) -> bool:
+        """Whether there is something to read before the time is over, or nothing ever again.
+
+        TLS may hold a server's line back behind the one that was read: the socket would not tell.
+        """
+        self.take_in(1)
+        return bool(self._held) or self._listen(seconds)
+
+    def _listen(self, seconds: float) -> bool:
+        poll = select.poll()
+        poll.register(self._sock, select.POLLIN)
+        return bool(poll.poll(seconds * 1000))
+
     def _get_response(self) -> bytes | None:
         """One response, as imaplib has it, with a short way for those that come in thousands.
 
-        A MOVE tells of every letter that it has gone, by a number that nothing here goes by; and
-        sizes come in lines that hold all there is to know. The rest of the lines imaplib looks at.
+        A MOVE tells of every letter that it has gone, by a number that nothing here goes by; sizes
+        come in lines that hold all there is to know, and letters after lines that say how long
+        they are. The rest of the lines imaplib looks at.
         """
         line = self._get_line()
         while line.endswith(b" EXPUNGE") and _GONE.fullmatch(line):
             line = self._get_line()
         if line.endswith(b")") and (plain := _PLAIN_FETCH.fullmatch(line)):
             self._append_untagged("FETCH", b"%b %b" % plain.groups())
+            return line
+        if line.endswith(b"}") and (letter := _LETTER_FETCH.fullmatch(line)):
+            said = b"%b %b" % letter.groups()
+            while literal := _LITERAL.search(said):
+                self._append_untagged("FETCH", (said, self.read(int(literal[1]))))
+                said = self._get_line()
+            self._append_untagged("FETCH", said)
             return line
         self._next_line = line
         response: bytes | None = super()._get_response()  # type: ignore[misc] # not in the stubs
@@ -213,20 +294,6 @@ class Connection(imaplib.IMAP4):
         if not line.endswith(b"\r\n"):
             raise self.abort(f"socket error: {'unterminated line' if line else 'EOF'}")
         return line[:-2]
-
-    def has_more(self) -> bool:
-        """Whether something has been taken from the socket, or can be, that nobody has read yet.
-
-        A server's line may lie in a buffer behind the one that was read: select would not see it.
-        """
-        patience = self.sock.gettimeout()
-        self.sock.settimeout(0)
-        try:
-            return bool(cast("BufferedReader", self.file).peek(1))
-        except (BlockingIOError, ssl.SSLWantReadError):
-            return False
-        finally:
-            self.sock.settimeout(patience)
 
     def _spend(self, size: int) -> None:
         self._bytes_left -= size
