@@ -1,19 +1,24 @@
 """The next letters come while those before them are read and recorded.
 
 A mail server answers slowly and an operator's processor reads slowly; done in turns, each waits
-for the other. Here a thread fetches one batch ahead, never more, and keeps at most `BUDGET` bytes
-of it until they are wanted. A mailbox has one conversation: whoever talks to it holds the turn.
+for the other. So a batch is asked for before the one ahead of it is read, and what has come of it
+is taken in between two letters, at most `BUDGET` bytes before they are wanted. All of it happens
+on one thread: two take turns at the interpreter a thousand times a second, from two processors,
+and lose more by that than they gain.
 """
 
 from __future__ import annotations
 
-import threading
-from typing import TYPE_CHECKING, Final, Protocol
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Final, Protocol, runtime_checkable
+
+from bounced.model import Letter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from bounced.model import Letter, Reading
+    from bounced.model import Reading
 
     Promise = Callable[[], Reading] | None
     # a letter, and what gives its reading where that has begun already
@@ -21,8 +26,15 @@ if TYPE_CHECKING:
     Begin = Callable[[Sequence[Letter]], Sequence[Promise]]
 
 BUDGET: Final = 16 * 1024 * 1024
-HANDFUL: Final = 256 * 1024  # bytes that change hands at once
-AWAKE_EVERY: Final = 0.5  # seconds
+HANDFUL: Final = 256 * 1024  # bytes that are begun at once
+LOOKS_EVERY: Final = 0.002  # seconds; a server fills a line's buffers in some ten times as many
+
+
+class Reply(Protocol):
+    """What letters have to wait for."""
+
+    def has_come(self) -> bool:
+        """Whether nobody has to wait for it; takes in what has come of it."""
 
 
 class Fetches(Protocol):
@@ -32,130 +44,109 @@ class Fetches(Protocol):
         """The letters that could be had."""
 
 
+@runtime_checkable
+class Asks(Protocol):
+    """A mailbox that is asked first and answers later."""
+
+    def ask(self, uids: Sequence[int]) -> Iterator[Letter | Reply]:
+        """The letters that could be had, and before those that have to be waited for, for what.
+
+        To go on after a reply is to wait for it.
+        """
+
+
 def nobody(letters: Sequence[Letter]) -> Sequence[Promise]:
     """What begins to read letters where nobody does before they are asked for."""
     return [None] * len(letters)
 
 
 class Ahead:
-    """Fetches batches in the order in which they are asked for, on threads of its own.
+    """Fetches batches in the order in which they are asked for.
 
-    `turn` is to be held by everybody else who talks to the mailbox. Iterating over a batch raises
-    what fetching it raised, after the letters that came before.
+    Iterating over a batch raises what fetching it raised, after the letters that came before.
     """
 
     def __init__(self, mailbox: Fetches) -> None:
-        self.turn = threading.Lock()
+        self.problem: Exception | None = None  # what ended the fetching, if anything has
         self._mailbox = mailbox
-        self._last: _Batch | None = None
+        self._unfinished: deque[_Batch] = deque()
+        self._held = 0  # bytes of letters that nobody has wanted yet
+        self._looked = 0.0
 
     def ask(self, uids: Sequence[int], begin: Begin = nobody) -> Iterator[Begun]:
         """Begin to fetch these, after what was asked for before; the letters as they come.
 
-        `begin` is called with some of them at a time, on the thread that fetches.
+        `begin` is called with some of them at a time, once these have come.
         """
-        self._last = _Batch(self._mailbox, uids, self.turn, self._last, begin)
-        return self._last.letters()
-
-    @property
-    def problem(self) -> BaseException | None:
-        """What ended the fetching of the batch asked for last, if anything has."""
-        return None if self._last is None else self._last.problem
+        box = self._mailbox
+        batch = _Batch(box.ask(uids) if isinstance(box, Asks) else box.fetch(uids), begin)
+        self._unfinished.append(batch)
+        self._look()
+        return self._letters(batch)
 
     def close(self) -> None:
-        """Fetch no further; returns when nobody talks to the mailbox any more."""
-        if self._last is not None:
-            self._last.close()
-            self._last = None
+        """Fetch no further."""
+        self._unfinished.clear()
+
+    def _letters(self, batch: _Batch) -> Iterator[Begun]:
+        while batch.come or self._waits_for(batch):
+            begun = batch.come.popleft()
+            self._held -= len(begun[0].raw)
+            yield begun
+            if time.monotonic() - self._looked >= LOOKS_EVERY:
+                self._look()
+        if batch.problem is not None:
+            raise batch.problem
+
+    def _waits_for(self, batch: _Batch) -> bool:
+        """Wait for more of a batch; False when there is no more."""
+        while self._unfinished and not (batch.come or batch.is_done):
+            self._go_on()
+        return bool(batch.come)
+
+    def _look(self) -> None:
+        """Take what can be had while nobody waits."""
+        while self._unfinished and self._held < BUDGET and self._unfinished[0].has_come():
+            self._go_on()
+        self._looked = time.monotonic()
+
+    def _go_on(self) -> None:
+        batch = self._unfinished[0]
+        self._held += batch.go_on()
+        self.problem = self.problem or batch.problem
+        if batch.is_done:
+            self._unfinished.popleft()
 
 
 class _Batch:
-    def __init__(
-        self,
-        mailbox: Fetches,
-        uids: Sequence[int],
-        turn: threading.Lock,
-        before: _Batch | None,
-        begin: Begin,
-    ) -> None:
-        self._source = mailbox.fetch(uids)
-        self._turn = turn
-        self._before = before
+    def __init__(self, source: Iterator[Letter | Reply], begin: Begin) -> None:
+        self.come: deque[Begun] = deque()
+        self.is_done = False
+        self.problem: Exception | None = None
+        self._source = source
         self._begin = begin
-        self._come: list[Begun] = []
-        self._size = 0
-        self._done = self._closed = False
-        self.problem: BaseException | None = None
-        self._changed = threading.Condition()
-        self.thread = threading.Thread(target=self._fetch, name="fetching", daemon=True)
-        self.thread.start()
+        self._reply: Reply | None = None
 
-    def letters(self) -> Iterator[Begun]:
-        while True:
-            with self._changed:
-                # awake now and then, for signals that came just before (bounced.cli.stopping)
-                while not self._changed.wait_for(lambda: self._come or self._done, AWAKE_EVERY):
-                    pass
-                some, self._come, self._size = self._come, [], 0
-                self._changed.notify_all()
-            if not some:
-                break
-            yield from some
-        if self.problem is not None:
-            raise self.problem
+    def has_come(self) -> bool:
+        """Whether there is something to be had without waiting."""
+        return self._reply is None or self._reply.has_come()
 
-    def close(self) -> None:
-        before = self._before
-        if before is not None:
-            before.close()
-        with self._changed:
-            self._closed = True
-            self._changed.notify_all()
-        self.thread.join()
-
-    def _fetch(self) -> None:
-        if self._before is not None:
-            self._before.thread.join()
-            self._before = None
-        try:
-            going = True
-            while going and not self._closed:
-                going = self._hand_over(self._handful()) and self.problem is None
-        except BaseException as problem:  # noqa: BLE001 - raised where the letters are wanted
-            self.problem = problem
-        finally:
-            with self._changed:
-                self._done = True
-                self._changed.notify_all()
-
-    def _handful(self) -> list[Letter]:
-        """Some letters, no longer than somebody else may wait for a turn; none at the end.
-
-        `problem` is what ended it, if anything has; the letters that came before are good.
-        """
+    def go_on(self) -> int:
+        """Wait for what was asked for, and take a handful of letters or less; their bytes."""
         some: list[Letter] = []
-        size = 0
-        with self._turn:
-            try:
-                for letter in self._source:
-                    some.append(letter)
-                    size += len(letter.raw)
-                    if size >= HANDFUL or self._closed:
-                        break
-            except BaseException as problem:  # noqa: BLE001 - raised where the letters are wanted
-                self.problem = problem
-        return some
-
-    def _hand_over(self, some: list[Letter]) -> bool:
-        """Put letters where they are wanted, once there is room; False when there are no more."""
-        size = sum(len(letter.raw) for letter in some)
-        begun = zip(some, self._begin(some), strict=True)
-        with self._changed:
-            # what is over the budget by itself passes when nothing else is waiting
-            self._changed.wait_for(
-                lambda: self._closed or not self._come or self._size + size <= BUDGET
-            )
-            self._come += begun
-            self._size += size
-            self._changed.notify_all()
-        return bool(some)
+        size, self._reply = 0, None
+        try:
+            for one in self._source:
+                if not isinstance(one, Letter):
+                    self._reply = one
+                    break
+                some.append(one)
+                size += len(one.raw)
+                if size >= HANDFUL:
+                    break
+            else:
+                self.is_done = True
+        except Exception as problem:  # noqa: BLE001 - raised where the letters are wanted
+            self.problem, self.is_done = problem, True
+        self.come.extend(zip(some, self._begin(some), strict=True))
+        return size

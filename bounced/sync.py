@@ -235,7 +235,7 @@ class _Pass:
     tally: Tally
     read: Callable[[Letter, int, Promise], Reading]
     clock: Callable[[], datetime]
-    ahead: Ahead  # whoever talks to the mailbox once it is open holds its turn
+    ahead: Ahead
     readers: Readers | None = None
 
     def empty(self, size: int, stop: Callable[[], bool]) -> None:
@@ -264,12 +264,7 @@ class _Pass:
         return self.readers.begin(letters, self.clock())
 
     def _batches(self, size: int) -> Iterator[Sequence[int]]:
-        waiting = self.mailbox.waiting()
-        while True:
-            with self.ahead.turn:
-                uids = next(waiting, None)
-            if uids is None:
-                return
+        for uids in self.mailbox.waiting():
             failpoint("searched")
             yield from _batched(self.ledger.unrecorded(self.visit, uids), size)
 
@@ -320,8 +315,7 @@ class _Pass:
 
     def _move(self, uids: Sequence[int], destination: Destination) -> set[int]:
         try:
-            with self.ahead.turn:
-                return self.mailbox.file(uids, destination)
+            return self.mailbox.file(uids, destination)
         except Exception as problem:  # noqa: BLE001 - raised again, or what led to it
             # fetching ahead may have lost the connection before us, and knows why
             raise self.ahead.problem or problem from None

@@ -9,7 +9,7 @@ import logging
 import re
 import time
 from itertools import islice
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from bounced.mailbox import (
     MIB,
@@ -28,9 +28,10 @@ from bounced.model import Destination, Letter
 from bounced.text import safe
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
     from contextlib import AbstractContextManager
 
+    from bounced.fetching import Reply
     from bounced.mailbox.oauth2 import TokenSource
 
 log = logging.getLogger(__name__)
@@ -39,6 +40,29 @@ log = logging.getLogger(__name__)
 # \Seen and \Flagged it may decide which letters wait.
 DONE: Final = "$BouncedDone"
 _HIGHEST_UID: Final = 2**32 - 1
+
+
+class _Reply:
+    """What a FETCH has been answered, or will be (`bounced.fetching.Reply`)."""
+
+    def __init__(self, client: Client, tag: bytes, most: int) -> None:
+        self._client = client
+        self._tag = tag
+        self._most = most
+        self.data: list[Any] | None = None
+        self.refusal: RefusedError | None = None
+
+    def has_come(self) -> bool:
+        """Whether nobody has to wait for it; takes in what has come of it."""
+        is_heard = self.data is not None or self.refusal is not None
+        return is_heard or self._client.has_answered(self._tag, self._most)
+
+    def hear(self) -> None:
+        """Wait for the end of it. Raises what the conversation raises."""
+        try:
+            self.data = self._client.answer(self._tag, "FETCH")
+        except RefusedError as no:
+            self.refusal = no
 
 
 class ImapMailbox:
@@ -101,6 +125,7 @@ class ImapMailbox:
             Destination.QUARANTINE: quarantine,
         }
         self._limits = limits
+        self._expected: _Reply | None = None  # to be heard before anything else is said
         self._validity = 0
         self._exists = 0
         self._keywords = False
@@ -119,6 +144,7 @@ class ImapMailbox:
         UIDVALIDITY of at least 1; without one no UID means anything).
         """
         self._refuse_strange_folders()
+        self._expected = None
         self._session.begin()
         with self._doing("looking at the folders"):
             self._name_folders(self._client)
@@ -139,6 +165,7 @@ class ImapMailbox:
 
     def _stay_logged_in(self) -> None:
         """Begin the session anew before the token runs out; UIDs stay what they were."""
+        self._hear()
         if not self._session.has_to_be_renewed:
             return
         log.info("renewing the session mailbox=%s", self.name)
@@ -147,8 +174,12 @@ class ImapMailbox:
             raise MailboxTemporary(f"{self._scene.server} renumbered the folder under our hands.")
 
     def close(self) -> None:
-        """LOGOUT with little patience, then hang up; never raises."""
-        self._session.close()
+        """LOGOUT with little patience, then hang up; never raises.
+
+        At once where letters are on their way, which the server would send before its goodbye.
+        """
+        self._session.close(politely=self._expected is None)
+        self._expected = None
 
     def interrupt(self) -> None:
         """From another thread: whatever is waited for ends at once, in MailboxTemporary."""
@@ -163,6 +194,7 @@ class ImapMailbox:
         return self._session.scene
 
     def _doing(self, what: str, size: int = MIB) -> AbstractContextManager[None]:
+        self._hear()
         return self._session.doing(what, size)
 
     # -- folders
@@ -351,10 +383,17 @@ class ImapMailbox:
         leaves empty, nothing is concluded: it stays in the folder and is not yielded. Sizes are
         asked for first and only group the letters: servers misjudge them.
         """
+        return (one for one in self.ask(uids) if isinstance(one, Letter))
+
+    def ask(self, uids: Sequence[int]) -> Iterator[Letter | Reply]:
+        """The same, and before those letters that have to be waited for what tells of their coming.
+
+        Whoever has other things to do does them meanwhile; to go on is to wait. Whatever else is
+        asked of the mailbox in between waits for the reply as well.
+        """
         for batch in _pieces(uids, self._limits.batch):
-            sizes = {
-                uid: record.size or 0 for uid, record in self._records(batch, "RFC822.SIZE").items()
-            }
+            told = yield from self._records(batch, "RFC822.SIZE")
+            sizes = {uid: record.size or 0 for uid, record in told.items()}
             for group in self._groups([uid for uid in batch if uid in sizes], sizes):
                 yield from self._letters(group, whole=sizes[group[0]] <= self._limits.letter)
 
@@ -375,45 +414,64 @@ class ImapMailbox:
         if group:
             yield group
 
-    def _letters(self, uids: list[int], *, whole: bool) -> Iterator[Letter]:
+    def _letters(self, uids: list[int], *, whole: bool) -> Iterator[Letter | Reply]:
         items = (
             "BODY.PEEK[] INTERNALDATE"
             if whole
             else f"BODY.PEEK[]<0.{self._limits.head}> INTERNALDATE"
         )
-        records = self._records(uids, items)
+        records = yield from self._records(uids, items)
         for uid in uids:
             if uid not in records:
                 continue
             record = records.pop(uid)
             if not record.body:
-                record = self._records([uid], items).get(uid, Record())
+                again = yield from self._records([uid], items)
+                record = again.get(uid, Record())
             if not record.body:
                 log.warning("letter came without a body mailbox=%s uid=%d", self.name, uid)
                 continue
             cut = not whole and len(record.body) >= self._limits.head
             yield Letter(uid, record.body, record.received_at, truncated=cut)
 
-    def _records(self, uids: Sequence[int], items: str) -> dict[int, Record]:
+    def _records(
+        self, uids: Sequence[int], items: str
+    ) -> Generator[Reply, None, dict[int, Record]]:
         """What the server says of each UID; a refused batch is asked for again by halves."""
         self._stay_logged_in()
-        with self._doing("fetching letters", self._limits.reply):
-            try:
-                data = self._client.uid("FETCH", _uid_set(uids), f"(UID {items})")
-            except RefusedError as no:
-                if no.code in BUSY_CODES - {"SERVERBUG"}:
-                    raise MailboxTemporary(
-                        f"{self._scene.server} has no time for us: {self._scene.quote(no)}."
-                    ) from None
-                refusal = self._scene.quote(no)
-            else:
-                self._see_same_folder()
-                return accept(data, frozenset(uids), self._scene.server, parse_fetch)
+        with self._doing("fetching letters"):
+            tag = self._client.ask("FETCH", _uid_set(uids), f"(UID {items})")
+        self._expected = reply = _Reply(self._client, tag, self._limits.reply)
+        yield reply
+        if self._expected is reply:
+            self._hear()
+        if reply.data is not None:
+            with self._doing("fetching letters"):
+                return accept(reply.data, frozenset(uids), self._scene.server, parse_fetch)
+        if reply.refusal is None:  # whoever was to hear it has been told why
+            raise MailboxTemporary(f"The connection to {self._scene.server} was lost.")
         if len(uids) == 1:
-            log.warning("letter refused mailbox=%s uid=%d said=%s", self.name, uids[0], refusal)
+            said = self._scene.quote(reply.refusal)
+            log.warning("letter refused mailbox=%s uid=%d said=%s", self.name, uids[0], said)
             return {}
         half = len(uids) // 2
-        return self._records(uids[:half], items) | self._records(uids[half:], items)
+        first = yield from self._records(uids[:half], items)
+        return first | (yield from self._records(uids[half:], items))
+
+    def _hear(self) -> None:
+        """Hear what was asked for and has not been heard; nothing can be asked before."""
+        reply, self._expected = self._expected, None
+        if reply is None:
+            return
+        with self._session.doing("fetching letters", self._limits.reply):
+            reply.hear()
+            no = reply.refusal
+            if no is None:
+                self._see_same_folder()
+            elif no.code in BUSY_CODES - {"SERVERBUG"}:
+                raise MailboxTemporary(
+                    f"{self._scene.server} has no time for us: {self._scene.quote(no)}."
+                )
 
     # -- waiting for news
 

@@ -276,10 +276,13 @@ class Session:
                 self._log_in(self.client)
             self.client.forget_capabilities()
 
-    def close(self) -> None:
+    def close(self, *, politely: bool = True) -> None:
         """LOGOUT with little patience, then hang up; never raises."""
         client = self._connection
         if client is None:
+            return
+        if not politely:
+            self._hang_up()
             return
         try:
             client.prepare(patience=self._limits.farewell)

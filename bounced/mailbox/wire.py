@@ -180,7 +180,7 @@ class Connection(imaplib.IMAP4):
         self._lines_left = self._limits.lines
 
     def read(self, size: int) -> bytes:
-        """One literal, or less where the line ends. Raises ExcessError when it is announced too big."""
+        """One literal, less where the line ends. Raises ExcessError for one announced too big."""
         if size > self._limits.literal:
             raise ExcessError(f"a literal of {size} bytes")
         self._spend(size)
@@ -241,7 +241,7 @@ class Connection(imaplib.IMAP4):
                 pass
 
     def has_answered(self, tag: bytes, most: int) -> bool:
-        """Whether the answer to a command has come whole, or `most` bytes of it, without waiting."""
+        """Whether the answer to a command has come whole, or so much of it; nobody waits."""
         self.take_in(most)
         last = self._held.rfind(b"\n", -_CHUNK, -1) + 1
         return len(self._held) >= most or (
