@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from bounced.mailbox import MailboxProtocol
@@ -19,13 +20,17 @@ if TYPE_CHECKING:
 
 _START: Final = re.compile(rb"\d{1,10} \(")
 _ITEM: Final = re.compile(
-    rb" ?(?:UID (?P<uid>\d{1,10})|RFC822\.SIZE (?P<size>\d{1,10})"
-    rb'|INTERNALDATE "(?P<day>[ \d]\d)-(?P<month>[A-Z][a-z]{2})-(?P<year>\d{4}) '
-    rb'(?P<hour>\d\d):(?P<minute>\d\d):(?P<second>\d\d) (?P<zone>[+-]\d{4})")'
+    rb" ?(?:UID (\d{1,10})|RFC822\.SIZE (\d{1,10})"
+    rb'|INTERNALDATE "([ \d]\d)-([A-Z][a-z]{2})-(\d{4}) (\d\d):(\d\d):(\d\d) ([+-]\d{4})")'
 )
+_UID, _SIZE = 1, 2  # its groups
 _BODY: Final = re.compile(rb" ?BODY\[\](?:<0>)? \{(\d{1,10})\}")
-_MONTHS: Final = (b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun",
-                  b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec")  # fmt: skip
+_MONTHS: Final = {
+    name: number
+    for number, name in enumerate(
+        b"Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split(), start=1
+    )
+}
 
 # The library's parser: a response as imaplib gives it, to items by sequence number.
 Parser = Callable[[list[Any]], dict[int, dict[bytes, Any]]]
@@ -109,12 +114,12 @@ def read_plain(response: list[Any]) -> Record | None:
 def _read_items(text: bytes, at: int, record: Record) -> int:
     """Read items from a place on, as far as they are plain; the place of the first other one."""
     while item := _ITEM.match(text, at):
-        if item["uid"]:
+        if item.lastindex == _UID:
             if record.uid is not None:
                 break
-            record.uid = int(item["uid"])
-        elif item["size"]:
-            record.size = int(item["size"])
+            record.uid = int(item[_UID])
+        elif item.lastindex == _SIZE:
+            record.size = int(item[_SIZE])
         else:
             record.received_at = _moment(item)
         at = item.end()
@@ -122,15 +127,19 @@ def _read_items(text: bytes, at: int, record: Record) -> int:
 
 
 def _moment(item: re.Match[bytes]) -> datetime | None:
+    _, _, day, month, year, hour, minute, second, zone = item.groups()
     try:
-        month = _MONTHS.index(item["month"]) + 1
-        day, year = int(item["day"]), int(item["year"])
-        clock = (int(item["hour"]), int(item["minute"]), int(item["second"]))
-        zone = timedelta(hours=int(item["zone"][1:3]), minutes=int(item["zone"][3:]))
-        local = datetime(year, month, day, *clock, tzinfo=UTC)
-        return local + zone if item["zone"][:1] == b"-" else local - zone
-    except (ValueError, OverflowError):  # a day there never was: the letter came, unknown when
-        return None
+        day_and_time = (int(day), int(hour), int(minute), int(second))
+        local = datetime(int(year), _MONTHS[month], *day_and_time, tzinfo=UTC)
+        return local - _offset(zone)
+    except (LookupError, ValueError, OverflowError):
+        return None  # a day there never was: the letter came, unknown when
+
+
+@lru_cache(100)
+def _offset(zone: bytes) -> timedelta:
+    from_utc = timedelta(hours=int(zone[1:3]), minutes=int(zone[3:]))
+    return -from_utc if zone[:1] == b"-" else from_utc
 
 
 def read_any(response: list[Any], parse: Parser) -> Iterator[Record]:

@@ -55,10 +55,12 @@ class Limits:
     listing: int = 50_000
 
 
-_GONE: Final = re.compile(rb"\* \d+ EXPUNGE")
-# without a literal at its end, and without a text that could seem to hold one
-_PLAIN_FETCH: Final = re.compile(rb"\* (\d+) FETCH (\([A-Z0-9. ]*\))")
-_LETTER_FETCH: Final = re.compile(rb"\* (\d+) FETCH (\(.*\{\d+\})")
+# Lines that come in thousands, as many of them as have come. Those of letters without a literal,
+# and without a text that could seem to hold one.
+_GONE: Final = re.compile(rb"(?:\* \d+ EXPUNGE\r\n){1,1000}")
+_PLAIN_FETCHES: Final = re.compile(rb"(?:\* \d+ FETCH \([A-Z0-9. ]*\)\r\n){1,1000}")
+_PLAIN_FETCH: Final = re.compile(rb"\* (\d+) FETCH (\(.*\))\r\n")
+_LETTER_FETCH: Final = re.compile(rb"\* (\d+) FETCH (\([^\r\n]{,2000}\{\d+\})\r\n")
 _LITERAL: Final = re.compile(rb"\{(\d+)\}\Z")
 
 
@@ -146,7 +148,6 @@ class Connection(imaplib.IMAP4):
         self._limits = limits
         self._cutter = cutter
         self._context = context
-        self._next_line: bytes | None = None
         self._held = bytearray()  # has come, and nobody has read it yet
         self.allow(MIB)
         super().__init__(*address, timeout=limits.connect)
@@ -198,15 +199,17 @@ class Connection(imaplib.IMAP4):
         line = self._take(end or len(self._held))
         if len(line) > _LINE:
             raise self.error(f"got more than {_LINE} bytes")
-        self._lines_left -= 1
-        if self._lines_left < 0:
-            raise ExcessError(f"more than {self._limits.lines} lines in one reply")
-        self._spend(len(line))
+        self._count(line, 1)
         return line
 
+    def _count(self, text: bytes, lines: int) -> None:
+        self._lines_left -= lines
+        if self._lines_left < 0:
+            raise ExcessError(f"more than {self._limits.lines} lines in one reply")
+        self._spend(len(text))
+
     def _take(self, size: int) -> bytes:
-        with memoryview(self._held) as held:
-            taken = bytes(held[:size])
+        taken = bytes(memoryview(self._held)[:size])
         del self._held[:size]
         return taken
 
@@ -268,28 +271,33 @@ class Connection(imaplib.IMAP4):
         come in lines that hold all there is to know, and letters after lines that say how long
         they are. The rest of the lines imaplib looks at.
         """
-        line = self._get_line()
-        while line.endswith(b" EXPUNGE") and _GONE.fullmatch(line):
-            line = self._get_line()
-        if line.endswith(b")") and (plain := _PLAIN_FETCH.fullmatch(line)):
-            self._append_untagged("FETCH", b"%b %b" % plain.groups())
-            return line
-        if line.endswith(b"}") and (letter := _LETTER_FETCH.fullmatch(line)):
+        if not self._held:
+            self._wait()
+        if gone := _GONE.match(self._held):
+            return self._take_lines(gone.end())
+        if plain := _PLAIN_FETCHES.match(self._held):
+            lines = self._take_lines(plain.end())
+            told = self.untagged_responses.setdefault("FETCH", [])
+            told += [b"%b %b" % one for one in _PLAIN_FETCH.findall(lines)]
+            return lines
+        if letter := _LETTER_FETCH.match(self._held):
             said = b"%b %b" % letter.groups()
+            line = self._take_lines(letter.end())
             while literal := _LITERAL.search(said):
                 self._append_untagged("FETCH", (said, self.read(int(literal[1]))))
                 said = self._get_line()
             self._append_untagged("FETCH", said)
             return line
-        self._next_line = line
         response: bytes | None = super()._get_response()  # type: ignore[misc] # not in the stubs
         return response
 
+    def _take_lines(self, size: int) -> bytes:
+        lines = self._take(size)
+        self._count(lines, lines.count(b"\n"))
+        return lines
+
     def _get_line(self) -> bytes:
         """One line without its end; imaplib would keep a copy of each, letters' lines too."""
-        if self._next_line is not None:
-            line, self._next_line = self._next_line, None
-            return line
         line = self.readline()
         if not line.endswith(b"\r\n"):
             raise self.abort(f"socket error: {'unterminated line' if line else 'EOF'}")
