@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import stat
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -67,6 +68,28 @@ def test_every_revision_goes_up_and_down_and_up_again(connection: Connection) ->
 def test_the_migrations_make_what_the_tables_say(connection: Connection) -> None:
     command.upgrade(schema.config(connection), "head")
     command.check(schema.config(connection))  # raises when they differ
+
+
+def test_the_migrations_check_what_the_tables_say(tmp_path: Path) -> None:
+    def checks(url: str) -> set[str]:
+        made = rows(url, "SELECT sql FROM sqlite_master WHERE type = 'table'")
+        return {check for (words,) in made for check in re.findall(r"CONSTRAINT ck_.*", words)}
+
+    anew = f"sqlite:///{tmp_path}/anew.db"
+    engine = create_engine(anew)
+    metadata.create_all(engine)
+    engine.dispose()
+    migrated = f"sqlite:///{tmp_path}/migrated.db"
+    opened(migrated).close()
+    assert checks(migrated) == checks(anew) != set()
+    assert rows(migrated, "PRAGMA integrity_check") == [("ok",)]
+    with closing(Database(migrated)) as database:
+        for step, move in (("0016", command.downgrade), ("head", command.upgrade)):
+            with database.altering() as connection:
+                move(schema.config(connection), step)
+            assert (checks(migrated) == checks(anew)) == (step == "head")
+            with pytest.raises(Exception, match="ck_run_state"):
+                rows(migrated, "INSERT INTO run (mailbox_id, started_at, state) VALUES (1, 1, '')")
 
 
 def test_addresses_recorded_before_they_were_folded_are_found_after_the_upgrade(url: str) -> None:
