@@ -18,13 +18,18 @@ from bounced.mailbox import MailboxProtocol
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-_START: Final = re.compile(rb"\d{1,10} \(")
-_ITEM: Final = re.compile(
-    rb" ?(?:UID (\d{1,10})|RFC822\.SIZE (\d{1,10})"
-    rb'|INTERNALDATE "([ \d]\d)-([A-Z][a-z]{2})-(\d{4}) (\d\d):(\d\d):(\d\d) ([+-]\d{4})")'
+_UID_ITEM: Final = rb"UID (\d{1,10})"
+_SIZE_ITEM: Final = rb"RFC822\.SIZE (\d{1,10})"
+_DATE_ITEM: Final = (
+    rb'INTERNALDATE "([ \d]\d)-([A-Z][a-z]{2})-(\d{4}) (\d\d):(\d\d):(\d\d) ([+-]\d{4})"'
 )
+_START: Final = re.compile(rb"\d{1,10} \(")
+_ITEM: Final = re.compile(rb" ?(?:%b|%b|%b)" % (_UID_ITEM, _SIZE_ITEM, _DATE_ITEM))
 _UID, _SIZE = 1, 2  # its groups
 _BODY: Final = re.compile(rb" ?BODY\[\](?:<0>)? \{(\d{1,10})\}")
+# what most servers make of what we ask for
+_SIZED: Final = re.compile(rb"\d{1,10} \(%b %b\)" % (_UID_ITEM, _SIZE_ITEM))
+_LETTER: Final = re.compile(rb"\d{1,10} \(%b %b BODY\[\] \{(\d{1,10})\}" % (_UID_ITEM, _DATE_ITEM))
 _MONTHS: Final = {
     name: number
     for number, name in enumerate(
@@ -97,6 +102,12 @@ def read_plain(response: list[Any]) -> Record | None:
     if len(response) > 2:
         return None
     head, body = response[0] if len(response) == 2 else (response[0], None)
+    if body is None:
+        if told := _SIZED.fullmatch(head):
+            return Record(int(told[1]), int(told[2]))
+    elif response[1] == b")" and (told := _LETTER.fullmatch(head)):
+        uid, *moment, size = told.groups()
+        return Record(int(uid), None, _moment(*moment), body) if int(size) == len(body) else None
     start = _START.match(head)
     if start is None:
         return None
@@ -121,13 +132,13 @@ def _read_items(text: bytes, at: int, record: Record) -> int:
         elif item.lastindex == _SIZE:
             record.size = int(item[_SIZE])
         else:
-            record.received_at = _moment(item)
+            record.received_at = _moment(*item.groups()[_SIZE:])
         at = item.end()
     return at
 
 
-def _moment(item: re.Match[bytes]) -> datetime | None:
-    _, _, day, month, year, hour, minute, second, zone = item.groups()
+def _moment(day: bytes, month: bytes, year: bytes, *clock_and_zone: bytes) -> datetime | None:
+    hour, minute, second, zone = clock_and_zone
     try:
         day_and_time = (int(day), int(hour), int(minute), int(second))
         local = datetime(int(year), _MONTHS[month], *day_and_time, tzinfo=UTC)

@@ -239,9 +239,13 @@ class Connection(imaplib.IMAP4):
 
     def take_in(self, most: int) -> None:
         """Hold what has come by now, up to about `most` bytes; trouble is left to whoever reads."""
+        patience = self._sock.gettimeout()
+        with suppress(OSError):  # that nothing more has come is one as well
+            self._sock.settimeout(0)
+            while len(self._held) < most and (come := self._sock.recv(_CHUNK)):
+                self._held += come
         with suppress(OSError):
-            while len(self._held) < most and self._receive():
-                pass
+            self._sock.settimeout(patience)
 
     def has_answered(self, tag: bytes, most: int) -> bool:
         """Whether the answer to a command has come whole, or so much of it; nobody waits."""
