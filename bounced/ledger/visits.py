@@ -258,17 +258,18 @@ class Visits:
             ).items()
         ]
         trusts = self._trusts(connection, told, owners)
-        place = {"run_id": visit.run_id}
         lists = self._lists(row["name"], told, owners)
+        numbers = bulk.new_ids(connection, event, len(told))
         rows = [
             {
+                "id": number,
                 **facts.event_row(*one, redact=self.redact),
-                **place,
+                "run_id": visit.run_id,
                 "message_id": ids[one[0].uid],
                 "trust": trust,
                 "list": lists[one[0].uid],
             }
-            for one, trust in zip(told, trusts, strict=True)
+            for number, one, trust in zip(numbers, told, trusts, strict=True)
         ]
         self._raise_alarms(connection, visit, told, rows, at)  # before there are more to know of
         self._write_events(connection, told, rows, at)
@@ -376,12 +377,11 @@ class Visits:
         rows: Sequence[Mapping[str, Any]],
         at: datetime,
     ) -> None:
-        ids = bulk.new_ids(connection, event, len(rows))
-        bulk.put(connection, event, [{"id": n, **row} for n, row in zip(ids, rows, strict=True)])
+        bulk.put(connection, event, rows)
         version = self.books_version() if told else ""
         judgements = [
-            {"event_id": number, **facts.judgement_row(bounce.verdict, version, at)}
-            for number, (_, _, _, bounce) in zip(ids, told, strict=True)
+            {"event_id": row["id"], **facts.judgement_row(bounce.verdict, version, at)}
+            for row, (_, _, _, bounce) in zip(rows, told, strict=True)
         ]
         bulk.put(connection, judgement, judgements)
 
