@@ -123,6 +123,7 @@ class Session:
         connection.settimeout(10)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._buffer = b""
+        self.tag = b""
         self.folder = ""
 
     @property
@@ -153,11 +154,11 @@ class Session:
         self.send(self.server.greeting)
         command = b""
         while command.upper() != b"LOGOUT" and not self.server.over.is_set():
-            tag, _, command = self._read_command().partition(b" ")
+            self.tag, _, command = self._read_command().partition(b" ")
             self.server.commands.append(command)
             if self.server.hook is not None:
                 self.server.hook(self, command)
-            self.send(tag + b" " + self._answer(command))
+            self.send(self.tag + b" " + self._answer(command))
 
     def _read_line(self) -> bytes:
         while b"\r\n" not in self._buffer:

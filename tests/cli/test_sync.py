@@ -229,22 +229,19 @@ def test_the_log_of_run_can_be_json(bounced: Bounced, server: DemoServer) -> Non
     assert finished(running)[0] == 0
 
 
-@pytest.mark.parametrize("waits", ["stop.wait()", "next(ahead.ask([1]))"])
+@pytest.mark.parametrize("waits", ["stop.wait()", "Connection(place, Limits(), Cutter(), None)"])
 def test_a_signal_that_does_not_wake_who_waits_is_heard_all_the_same(
     tmp_path: Path, waits: str
 ) -> None:
     # given to another thread it interrupts nothing, like one that comes just before the waiting
     code = (
-        "import os, signal, threading, time\n"
+        "import os, signal, socket, threading, time\n"
         "from bounced.cli.stopping import Stop\n"
-        "from bounced.fetching import Ahead\n"
+        "from bounced.mailbox.wire import Connection, Cutter, Limits\n"
         "stop = Stop.on_signals()\n"
         "stop.be_gone = lambda: os._exit(7)\n"
-        "class Silent:\n"
-        "    def fetch(self, uids):\n"
-        "        time.sleep(600)\n"
-        "        yield\n"
-        "ahead = Ahead(Silent())\n"
+        "silent = socket.create_server(('127.0.0.1', 0))\n"
+        "place = silent.getsockname()\n"
         "def other():\n"
         "    time.sleep(1)\n"
         "    signal.pthread_kill(threading.get_ident(), signal.SIGTERM)\n"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
+import threading
 import time
 from datetime import UTC, datetime, timedelta
 from itertools import count
@@ -14,7 +16,8 @@ from imapclient import IMAPClient
 
 from bounced.mailbox import MailboxCredentials, MailboxSettings, MailboxTemporary
 from bounced.mailbox.imap import ImapMailbox
-from bounced.mailbox.wire import Limits
+from bounced.mailbox.session import Client
+from bounced.mailbox.wire import Cutter, Limits
 from bounced.model import Destination
 
 if TYPE_CHECKING:
@@ -88,6 +91,34 @@ def test_who_only_looks_makes_no_folder_and_leaves_letters_as_new_as_they_were(
         assert {flag for data in found.values() for flag in data[b"FLAGS"]} == {b"\\Recent"}
     finally:
         client.logout()
+
+
+def test_what_is_said_before_tls_begins_is_not_heard_after_it(server: Dovecot) -> None:
+    # by whoever sits between: CVE-2011-0411 is the same on the side of servers
+    def between(listener: socket.socket) -> None:
+        line, _ = listener.accept()
+        line.sendall(b"* OK ready\r\n")
+        tag = line.recv(1000).split()[0]
+        line.sendall(b"* CAPABILITY IMAP4rev1 STARTTLS\r\n" + tag + b" OK done\r\n")
+        tag = line.recv(1000).split()[0]
+        line.sendall(tag + b" OK begin\r\n* CAPABILITY INJECTED\r\n* BYE go away\r\n")
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(server.where / "server.pem", server.where / "server.key")
+        with context.wrap_socket(line, server_side=True) as safe:
+            while asked := safe.recv(1000).split():
+                safe.sendall(b"* CAPABILITY IMAP4rev1 GENUINE\r\n%b OK done\r\n" % asked[0])
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=between, args=(listener,), daemon=True)
+        thread.start()
+        cutter = Cutter()
+        client = Client(("localhost", listener.getsockname()[1]), Limits(), cutter, None)
+        client.start_tls(ssl.create_default_context(cafile=server.ca_file))
+        assert client.has_capability("GENUINE")
+        assert not client.has_capability("INJECTED")
+        client.shutdown()
+        cutter.close()
+        thread.join(5)
 
 
 def test_starttls_is_as_good_as_implicit_tls(server: Dovecot) -> None:

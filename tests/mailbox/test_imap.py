@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 import time
 import traceback
 from datetime import UTC, datetime
@@ -19,7 +20,7 @@ from bounced.mailbox import (
 )
 from bounced.mailbox.imap import ImapMailbox, server_name
 from bounced.mailbox.wire import Limits
-from bounced.model import Destination
+from bounced.model import Destination, Letter
 from tests.fake_imap import CAPABILITY, FIRST_UID, UIDVALIDITY, FakeServer, HangUp
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 PASSWORD = "canary-4711"
 HASTY = Limits(connect=0.5, read=0.5, command=0.8, farewell=0.3)
+PATIENT = Limits(connect=5, read=5, command=10, farewell=5)
 LETTERS = [b"Subject: letter %d\r\n\r\nbody\r\n" % n for n in range(10)]
 UIDS = list(range(FIRST_UID, FIRST_UID + len(LETTERS)))
 WITHOUT_MOVE = CAPABILITY.replace(" MOVE", "")
@@ -409,6 +411,128 @@ def test_a_reply_that_names_no_numbers_is_no_search_result() -> None:
 
 
 # -- fetching
+
+
+def until_come(reply: Any) -> None:
+    end = time.monotonic() + 5
+    while not reply.has_come():
+        assert time.monotonic() < end, "it never came"
+        time.sleep(0.005)
+
+
+def waits_for(event: threading.Event) -> Callable[[Session, bytes], None]:
+    def bodies(session: Session, rest: bytes) -> None:
+        if b"BODY" in rest:
+            assert event.wait(5)
+
+    return bodies
+
+
+def test_letters_are_asked_for_first_and_heard_later() -> None:
+    ready = threading.Event()
+    with FakeServer(LETTERS, answers={"UID FETCH": waits_for(ready)}) as server:
+        box = mailbox(server, limits=PATIENT)
+        box.open()
+        coming = box.ask(UIDS)
+        sizes: Any = next(coming)
+        until_come(sizes)
+        bodies: Any = next(coming)
+        assert not bodies.has_come()
+        ready.set()
+        until_come(bodies)
+        assert [one.raw for one in coming if isinstance(one, Letter)] == LETTERS
+        box.close()
+
+
+def test_whatever_is_asked_meanwhile_lets_what_was_asked_before_come_first() -> None:
+    with FakeServer(LETTERS) as server:
+        box = mailbox(server, limits=PATIENT)
+        box.open()
+        coming = box.ask(UIDS[5:])
+        next(coming)
+        assert box.file(UIDS[:2], Destination.PROCESSED) == set(UIDS[:2])
+        next(coming)
+        assert box.file(UIDS[2:5], Destination.PROCESSED) == set(UIDS[2:5])
+        assert [one.raw for one in coming if isinstance(one, Letter)] == LETTERS[5:]
+        box.close()
+
+
+def test_a_letter_that_ends_like_an_answer_is_heard_to_its_end() -> None:
+    sent: list[bytes] = []
+    going_on = threading.Event()
+
+    def halting(session: Session, rest: bytes) -> bytes | None:
+        if b"BODY" not in rest:
+            return None
+        tag = session.tag
+        raw = b"Subject: x\r\n\r\n" + tag + b" OK done\r\nand on it goes\r\n"
+        sent.append(raw)
+        said = b"* 1 FETCH (UID 11 BODY[] {%d}\r\n" % len(raw) + raw + b")\r\n"
+        cut = said.index(b"and on")
+        session.send_raw(said[:cut])
+        assert going_on.wait(5)
+        session.send_raw(said[cut:])
+        return b"OK done"
+
+    with FakeServer(LETTERS[:1], answers={"UID FETCH": halting}) as server:
+        box = mailbox(server, limits=PATIENT)
+        box.open()
+        coming = box.ask([11])
+        next(coming)
+        bodies: Any = next(coming)
+        until_come(bodies)
+        going_on.set()
+        assert [one.raw for one in coming if isinstance(one, Letter)] == sent
+        box.close()
+
+
+def test_a_connection_lost_meanwhile_is_told_to_whoever_finds_out_and_to_whoever_waits() -> None:
+    def breaks(session: Session, rest: bytes) -> None:
+        if b"BODY" in rest:
+            raise HangUp
+
+    with FakeServer(LETTERS, answers={"UID FETCH": breaks}) as server:
+        box = mailbox(server, limits=PATIENT)
+        box.open()
+        coming = box.ask(UIDS)
+        next(coming)
+        next(coming)
+        with pytest.raises(MailboxTemporary, match="while fetching letters"):
+            box.file(UIDS[:2], Destination.PROCESSED)
+        with pytest.raises(MailboxTemporary, match="was lost"):
+            next(coming)
+        box.close()
+    assert server.boxes["INBOX"].keys() == set(UIDS)
+
+
+def test_a_batch_that_is_refused_while_letters_are_filed_comes_by_halves() -> None:
+    def refuses_many(session: Session, rest: bytes) -> bytes | None:
+        return b"NO too many" if b"BODY" in rest and b"," in rest.split()[0] else None
+
+    with FakeServer(LETTERS, answers={"UID FETCH": refuses_many}) as server:
+        box = mailbox(server, limits=PATIENT)
+        box.open()
+        coming = box.ask(UIDS[2:])
+        next(coming)
+        next(coming)
+        assert box.file(UIDS[:2], Destination.PROCESSED) == set(UIDS[:2])
+        assert [one.raw for one in coming if isinstance(one, Letter)] == LETTERS[2:]
+        box.close()
+
+
+def test_with_letters_on_their_way_nobody_waits_to_say_goodbye() -> None:
+    never = threading.Event()
+    with FakeServer(LETTERS, answers={"UID FETCH": waits_for(never)}) as server:
+        box = mailbox(server, limits=PATIENT)
+        box.open()
+        coming = box.ask(UIDS)
+        next(coming)
+        next(coming)
+        began = time.monotonic()
+        box.close()
+        assert time.monotonic() - began < 2
+        never.set()
+    assert not server.said("LOGOUT")
 
 
 def test_a_letter_comes_with_the_time_it_was_received_in_utc() -> None:
