@@ -38,7 +38,7 @@ class Readers:
     """`count` processes that read letters by our rule books and the operator's `books`.
 
     They are forked when this is entered, where the system can: enter it before connections are
-    opened. `begin` may be called on any thread.
+    opened.
     """
 
     def __init__(self, count: int, books: tuple[Path, ...] = ()) -> None:

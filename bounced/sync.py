@@ -119,7 +119,7 @@ class Readers(Protocol):
     """Others who read letters while we record (`bounced.readers`)."""
 
     def begin(self, letters: Sequence[Letter], at: datetime) -> Sequence[Promise]:
-        """Let these be read; for each, what waits for its reading and gives it. On any thread."""
+        """Let these be read; for each, what waits for its reading and gives it."""
 
 
 class Observer:
