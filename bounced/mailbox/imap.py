@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
     from contextlib import AbstractContextManager
 
-    from bounced.fetching import Reply
     from bounced.mailbox.oauth2 import TokenSource
 
 log = logging.getLogger(__name__)
@@ -42,7 +41,7 @@ DONE: Final = "$BouncedDone"
 _HIGHEST_UID: Final = 2**32 - 1
 
 
-class _Reply:
+class Reply:
     """What a FETCH has been answered, or will be (`bounced.fetching.Reply`)."""
 
     def __init__(self, client: Client, tag: bytes, most: int) -> None:
@@ -125,7 +124,7 @@ class ImapMailbox:
             Destination.QUARANTINE: quarantine,
         }
         self._limits = limits
-        self._expected: _Reply | None = None  # to be heard before anything else is said
+        self._expected: Reply | None = None  # to be heard before anything else is said
         self._validity = 0
         self._exists = 0
         self._keywords = False
@@ -441,7 +440,7 @@ class ImapMailbox:
         self._stay_logged_in()
         with self._doing("fetching letters"):
             tag = self._client.ask("FETCH", _uid_set(uids), f"(UID {items})")
-        self._expected = reply = _Reply(self._client, tag, self._limits.reply)
+        self._expected = reply = Reply(self._client, tag, self._limits.reply)
         yield reply
         if self._expected is reply:
             self._hear()
