@@ -68,14 +68,26 @@ def _agree(view: View, points: int, *, reply: bool) -> bool:
     head = notice[:8_000]
     named = _address_line(head)
     if by_machine(view):
+        if _may_be_a_person(view) and not _about_an_address(head):
+            return False
         named = named or len({found[0].lower() for found in addresses(head)}) == 1
         answers = bool(view.message.header("in-reply-to"))
         enough = 3 if view.daemon and named and not answers else 4
-        return points >= enough and (words or reply or view.report_subject)
+        told = words or reply or view.report_subject
+        if not told and view.daemon and view.null_sender:
+            told = _about_an_address(head)  # in a language that we do not read
+        return points >= enough and told
     # nobody says that a machine wrote it: subject, words, code and an address line must agree, and
     # nothing in it may ask or greet anybody, be it below a notice that was pasted
     coded = _CODE_ANYWHERE.search(notice[:4_000]) is not None
     return points >= 3 and words and coded and named and pattern("asks").search(head) is None
+
+
+def _may_be_a_person(view: View) -> bool:
+    """Whether nothing but the name of a postmaster, who may be one, speaks for a machine."""
+    if view.null_sender or view.automatic or view.report or view.report_subject:
+        return False
+    return "postmaster@" in view.message.header("from").lower()
 
 
 _ADDRESS_LINE: Final = later(
@@ -93,6 +105,14 @@ def _address_line(head: str) -> bool:
         end = head.find("\n", at)
         at = head.find("@", end) if end >= 0 else -1
     return False
+
+
+# whom the mail was sent to and from is repeated by notices of any kind
+_REPEATED: Final = re.compile(r"^[ \t>]{0,8}(?:to|cc|from)[ \t]{0,8}:.*$", re.IGNORECASE | re.MULTILINE)
+
+
+def _about_an_address(head: str) -> bool:
+    return "@" in head and _address_line(_REPEATED.sub("", head))
 
 
 _CODE_ANYWHERE: Final = re.compile(r"(?<![\d.])[45][0-57]\d(?![\d.])|(?<![\d.])[45]\.\d\.\d")
@@ -114,7 +134,7 @@ def _speaks_of_other_things(view: View) -> bool:
     told = f"{view.subject}\n{view.said[:8_000]}"
     if pattern("parcels").search(told) or pattern("mail_words").search(told) is None:
         return True
-    return not view.report_subject
+    return not view.report_subject and not _about_an_address(view.said[:8_000])
 
 
 def _nothing_came_back(view: View, *, reply: bool) -> bool:
@@ -147,7 +167,7 @@ def by_list(view: View) -> bool:
 
 def by_machine(view: View) -> bool:
     """Whether sender, envelope or headers say that no person wrote this."""
-    return view.automatic or view.report or view.daemon or view.null_sender
+    return view.automatic or view.report or view.daemon or view.null_sender or view.unanswerable
 
 
 def by_person(view: View) -> bool:
@@ -171,7 +191,7 @@ def says_itself_automatic(view: View) -> bool:
 def weigh(view: View) -> int:
     """What the headers alone say for a mail system (positive) or a person (negative)."""
     points = 2 * view.daemon + 2 * view.null_sender + 2 * view.report_subject
-    points += view.report + view.automatic
+    points += view.report + view.automatic + view.unanswerable
     if not view.daemon:
         points -= 3 * view.reply_subject + 2 * (
             bool(view.message.header("in-reply-to")) and not view.null_sender

@@ -215,6 +215,11 @@ class View:
         return self._null_sender
 
     @property
+    def unanswerable(self) -> bool:
+        """Whether it says that nobody reads what is answered to it."""
+        return _UNREAD.search(self.message.header("from")) is not None
+
+    @property
     def report_subject(self) -> bool:
         if self._report_subject is None:
             self._report_subject = self.titled("report_subject") or self.titled("undelivered")
@@ -239,6 +244,13 @@ FAILURE: Final = ("failure", "delayed", "undelivered")
 
 _ANSWER: Final = re.compile(
     r"(?:re|fwd?|aw|wg|tr|rv|antw|sv|vs|enc|回复|回覆|答复|转发|轉寄)\s{0,80}(?:\[\d+\])?\s{0,80}[:：]",
+    re.IGNORECASE,
+)
+
+
+_UNREAD: Final = re.compile(
+    r"\b(?:no|do[-_.]?not|ne[-_.]?pas)[-_.]?(?:reply|respond|repondre|responda|responder)[^@]{0,20}@"
+    r"|noreply",
     re.IGNORECASE,
 )
 
