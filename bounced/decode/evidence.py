@@ -68,7 +68,7 @@ def _agree(view: View, points: int, *, reply: bool) -> bool:
     head = notice[:8_000]
     named = _address_line(head)
     if by_machine(view):
-        if _may_be_a_person(view) and not _about_an_address(head):
+        if _may_be_a_person(view) and _GREETS.match(head) and not _about_an_address(head):
             return False
         named = named or len({found[0].lower() for found in addresses(head)}) == 1
         answers = bool(view.message.header("in-reply-to"))
@@ -90,6 +90,14 @@ def _may_be_a_person(view: View) -> bool:
     return "postmaster@" in view.message.header("from").lower()
 
 
+# how a letter of a person begins
+_GREETS: Final = re.compile(
+    r"\s{0,80}(?:guten (?:tag|morgen|abend)|hallo|hello|hi\b|hey\b|dear|sehr geehrte|liebe[rs]?\b"
+    r"|bonjour|madame|monsieur|hola|buen[oa]s|estimad|ciao|buongiorno|gentile|salve|ol[áa]\b|prezad"
+    r"|bom dia|beste\b|geachte|goede|dzień dobry|witam|szanown|здравствуйте|добрый день|уважаем|hej\b"
+    r"|dobr[ýy] den|您好|你好|尊敬的|안녕|こんにちは|お世話)",
+    re.IGNORECASE,
+)
 _ADDRESS_LINE: Final = later(
     rf"^[ \t]{{0,8}}(?:[\w'() -]{{1,40}}:[ \t]{{0,8}})?<?{ADDRESS.pattern}>?(?:[ \t]*$|:|\.\.\.)",
     re.MULTILINE,

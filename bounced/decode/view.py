@@ -76,7 +76,7 @@ class View:
 
     def __init__(self, message: Message) -> None:
         self.message: Final = message
-        self.subject: Final = message.header("subject")
+        self.subject: Final = _untagged(message.header("subject"))
         submitted = message.header("auto-submitted").lower()
         self.automatic: Final = bool(submitted) and not submitted.startswith("no")
         self.report: Final = message.content_type == "multipart/report"
@@ -246,6 +246,25 @@ _ANSWER: Final = re.compile(
     r"(?:re|fwd?|aw|wg|tr|rv|antw|sv|vs|enc|回复|回覆|答复|转发|轉寄)\s{0,80}(?:\[\d+\])?\s{0,80}[:：]",
     re.IGNORECASE,
 )
+
+
+# what filters on the way write before a subject: `[SPAM]`, `***SPAM***`, `{Spam?}`, `EXTERNAL:`
+_TAG: Final = re.compile(
+    r"[ \t]{0,4}(?:\*{2,5}|[\[({<])[^\[\](){}<>*\n]{1,40}(?:\*{2,5}|[\])}>])[ \t:]{0,4}"
+    r"|[ \t]{0,4}(?:spam|external|ext)[ \t]?:[ \t]{0,4}",
+    re.IGNORECASE,
+)
+_FILTERED: Final = re.compile(
+    r"spam|extern|\bext\b|bulk|junk|suspect|suspicious|phish|unsafe|werbung", re.IGNORECASE
+)
+
+
+def _untagged(subject: str) -> str:
+    """A subject without the marks of filters, where anything is left of it."""
+    begin = 0
+    while (tag := _TAG.match(subject, begin)) is not None and _FILTERED.search(tag[0]):
+        begin = tag.end()
+    return subject[begin:] or subject
 
 
 _UNREAD: Final = re.compile(
