@@ -75,6 +75,10 @@ def _escape(match: re.Match[str]) -> str:
     return f"\\u{point:04x}" if point < 65_536 else f"\\U{point:08x}"
 
 
+# octets by which a charset is guessed
+_SAMPLE: Final = 20_000
+
+
 def decode_charset(data: bytes, charset: str | None) -> str:
     """Bytes to text by the declared charset, else by what the bytes look like. Never raises."""
     if not data:
@@ -93,7 +97,7 @@ def decode_charset(data: bytes, charset: str | None) -> str:
         if text.isascii():
             return text
         return _encoded_once(text) if codec == "utf-8" else _as_meant(data, text, codec)
-    return data.decode(_guess(data[:20_000], declared), "replace")
+    return data.decode(_guess(data[:_SAMPLE], declared), "replace")
 
 
 # Pairs and triples that UTF-8 makes of letters, and what no Western word has: four letters in a
@@ -166,9 +170,77 @@ def _guess(sample: bytes, declared: str) -> str:
         return _WESTERN if declared == "utf-8" else declared
     shares = {codec: _share(sample.decode(codec, "replace"), codec) for codec in _FREQUENT}
     best = max(shares, key=lambda codec: shares[codec])
-    if shares[best] > 0.1:
-        return best
-    return _WESTERN if declared == "utf-8" else declared
+    told = declared not in ("utf-8", _WESTERN)
+    other = None if told or shares[best] > 0.3 else _script(sample) or _central(sample, most=0)
+    if other or shares[best] > 0.1:
+        return other or best
+    return declared if told else _latin(sample)
+
+
+def _latin(sample: bytes) -> str:
+    return _turkish(sample) or _central(sample, most=_SAMPLE) or _WESTERN
+
+
+# Greek, Hebrew, Arabic and Thai: the letters that make up most of a text
+_SCRIPTS: Final = {
+    "iso8859-7": frozenset("αοιετσνηυρπκμλςίάόέήώύδγχθωφβ"),
+    "cp1255": frozenset("יולהמאתרנבשדכעחםקצפןגסטז"),
+    "cp1256": frozenset("اليمنورتبدعةسكهفحقجأصخىش"),
+    "tis-620": frozenset("านรอกเงมยลวดทสตคปะ่้ิีัุูไมแผช็์พจขบใหณ"),
+}
+
+
+def _script(sample: bytes) -> str | None:
+    """The codec of another script, where runs of its letters make sense and no other does."""
+    foreign = len(sample.translate(None, _ASCII))
+    runs = b"".join(_RUN.findall(sample)) if foreign >= 12 else b""
+    if len(runs) < 12 or len(runs) * 10 < 7 * foreign:
+        return None
+    often = {
+        c: sum(map(known.__contains__, runs.decode(c, "replace"))) for c, known in _SCRIPTS.items()
+    }
+    best = max(often, key=lambda codec: often[codec])
+    return best if often[best] * 10 > len(runs) * 8 else None
+
+
+_CENTRAL: Final = ("iso8859-2", "cp1250")
+_APART: Final = "·’'"
+_HIGH: Final = re.compile("[^\x00-\x7f]")
+
+
+def _central(sample: bytes, *, most: int) -> str | None:
+    """The codec of Central European text, by signs in words where Western text has none.
+
+    `most` of them may be left, read so.
+    """
+    wrong = _signs_in_words(sample.decode(_WESTERN, "replace"))
+    if wrong < _FEW_SIGNS:
+        return None
+    told = {codec: _signs_in_words(sample.decode(codec, "replace")) for codec in _CENTRAL}
+    best = min(told, key=lambda codec: told[codec])
+    return best if told[best] <= most and 2 * told[best] < wrong else None
+
+
+_FEW_SIGNS: Final = 2
+
+
+def _turkish(sample: bytes) -> str | None:
+    """The codec of Turkish, whose letters lie where Icelandic has its own, without its others."""
+    western = sample.decode(_WESTERN, "replace")
+    likely = sum(map(western.count, "þðýÝÞÐ")) > 1 and not any(map(western.count, "áíúæóéøå"))
+    return "iso8859-9" if likely else None
+
+
+def _signs_in_words(text: str) -> int:
+    """How many characters beside letters are not ASCII and no letters; twice, if between them."""
+    count = 0
+    for found in _HIGH.finditer(text):
+        at = found.start()
+        if found[0].isalpha() or found[0] in _APART:
+            continue
+        before, after = text[max(0, at - 1) : at], text[at + 1 : at + 2]
+        count += after.isalpha() + (before.isalpha() and (after.isalpha() or after in " .,\n"))
+    return count
 
 
 # Words of Cyrillic letters are runs of 8-bit bytes; in Western text such bytes stand alone.

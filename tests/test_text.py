@@ -370,3 +370,26 @@ def test_safe_text_is_one_line_without_controls_and_safe_again(text: str) -> Non
     assert not {unicodedata.category(c) for c in shown} & {"Cc", "Cs", "Zl", "Zp"}
     assert not {unicodedata.bidirectional(c) for c in shown} & {"LRO", "RLO", "LRE", "RLE", "PDF"}
     assert safe(shown) == shown
+
+
+@pytest.mark.parametrize(
+    ("text", "charset"),
+    [
+        ("Skrzynka odbiorcy jest przepełniona, spróbuj później", "iso-8859-2"),
+        ("Skrzynka odbiorcy jest przepełniona, spróbuj później", "windows-1250"),
+        ("Premašena je kvota sandučića, pošaljite kasnije", "iso-8859-2"),
+        ("Alıcı kutusu dolu, şimdilik teslim edilemedi, değil", "iso-8859-9"),
+        ("Το γραμματοκιβώτιο του παραλήπτη είναι πλήρες", "iso-8859-7"),
+        ("תיבת הדואר של הנמען מלאה", "windows-1255"),
+        ("صندوق بريد المستلم ممتلئ", "windows-1256"),
+        ("กล่องจดหมายของผู้รับเต็ม", "tis-620"),
+        ("La boîte aux lettres de l'élève est pleine (10 m³)", "iso-8859-1"),
+        ("Das Postfach für Bücher ist voll", "iso-8859-1"),
+        ("Pósthólf viðtakanda er fullt, því miður", "iso-8859-1"),
+    ],
+)
+def test_a_charset_that_nobody_declared_is_seen_by_what_its_letters_make(
+    text: str, charset: str
+) -> None:
+    for declared in (None, "us-ascii", "iso-8859-1"):
+        assert decode_charset(text.encode(charset), declared) == text

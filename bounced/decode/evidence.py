@@ -94,8 +94,8 @@ def _may_be_a_person(view: View) -> bool:
 _GREETS: Final = re.compile(
     r"\s{0,80}(?:guten (?:tag|morgen|abend)|hallo|hello|hi\b|hey\b|dear|sehr geehrte|liebe[rs]?\b"
     r"|bonjour|madame|monsieur|hola|buen[oa]s|estimad|ciao|buongiorno|gentile|salve|ol[áa]\b|prezad"
-    r"|bom dia|beste\b|geachte|goede|dzień dobry|witam|szanown|здравствуйте|добрый день|уважаем|hej\b"
-    r"|dobr[ýy] den|您好|你好|尊敬的|안녕|こんにちは|お世話)",
+    r"|bom dia|beste\b|geachte|goede|dzień dobry|witam|szanown|здравствуйте|добрый день|уважаем"
+    r"|hej\b|dobr[ýy] den|您好|你好|尊敬的|안녕|こんにちは|お世話)",
     re.IGNORECASE,
 )
 _ADDRESS_LINE: Final = later(
@@ -116,7 +116,9 @@ def _address_line(head: str) -> bool:
 
 
 # whom the mail was sent to and from is repeated by notices of any kind
-_REPEATED: Final = re.compile(r"^[ \t>]{0,8}(?:to|cc|from)[ \t]{0,8}:.*$", re.IGNORECASE | re.MULTILINE)
+_REPEATED: Final = re.compile(
+    r"^[ \t>]{0,8}(?:to|cc|from)[ \t]{0,8}:.*$", re.IGNORECASE | re.MULTILINE
+)
 
 
 def _about_an_address(head: str) -> bool:
