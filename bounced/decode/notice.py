@@ -231,7 +231,21 @@ _WENT: Final = later(
 def _reached(line: str) -> bool:
     if "@" not in line:
         return False
-    return pattern("delivered").search(line) is not None or _WENT.search(line) is not None
+    return _good_news(line) or _WENT.search(line) is not None
+
+
+# where a clause ends, and with it what a "not" belongs to
+_CLAUSE_ENDS: Final = re.compile(r"[.,;!?](?=\s)|[\n。，；！？、]")
+
+
+def _good_news(text: str) -> bool:
+    """Whether a clause says that something was delivered, and no word in it that it was not."""
+    if pattern("delivered").search(text) is None:
+        return False
+    return any(
+        pattern("delivered").search(clause) and not pattern("negation").search(clause)
+        for clause in _CLAUSE_ENDS.split(text)
+    )
 
 
 def _says_more(later: Reply, earlier: Reply) -> bool:
@@ -872,7 +886,7 @@ def action(view: View) -> Action:
     """Whether the notice warns of a delay, or reports a failure or a success."""
     if view.told("delivered", _HEAD):
         told = f"{view.subject}\n{view.said[:_HEAD]}"
-        if not _FAILURE.search(told):
+        if not _FAILURE.search(told) and _good_news(told):
             return Action.DELIVERED
     if view.titled("delay_subject"):
         return Action.FAILED if _GIVEN_UP.search(view.subject) else Action.DELAYED
