@@ -205,7 +205,8 @@ def _enriched(recipients: Sequence[RecipientReport], view: View) -> list[Recipie
         return list(recipients)
     answers = list(notice.transcript(view.said.split("\n"))) if "<<<" in view.said else []
     names = [a for r in silent for a in (r.address, r.original_address) if a]
-    names += [r.address for r in recipients if names and r not in silent]
+    if len(silent) == 1:  # an answer to somebody else is not the only one there
+        names += [r.address for r in recipients if r is not silent[0]][:1]
     beside = notice.recipients(view.said, Surroundings(failed=tuple(names))) if names else []
     by_name = {r.address.lower(): r for r in beside if r.reply.text}
     return [_with_words(r, answers, by_name) for r in recipients]

@@ -221,9 +221,10 @@ def _without_the_reached(lines: list[str], places: list[_Place]) -> list[_Place]
 
 
 # the second column of a table: how it went
-_WENT: Final = later(
-    rf"{_A}[>\"')|\s:;,=-]{{1,80}}(?:ok|delivered|success\w*|sent|accepted|zugestellt|remis|entregado"
-    r"|entregue|consegnato|bezorgd|доставлено|dostarczono|成功|配信済み)\b(?! (?:to queue|not))",
+_WENT: Final = re.compile(
+    r"@[^\s<>\"'|]{1,255}[>\"')|\s:;,=-]{1,80}(?:ok|delivered|success\w*|sent|accepted|zugestellt"
+    r"|remis|entregado|entregue|consegnato|bezorgd|доставлено|dostarczono|成功|配信済み)\b"
+    r"(?! (?:to queue|not))",
     re.IGNORECASE,
 )
 

@@ -74,10 +74,10 @@ _STAFF: Final = re.compile(r"(?:abuse|complaints?|fbl|feedback|spam|postmaster|n
 
 def _quoted_by_staff(view: View) -> bool:
     """Whether an abuse desk quotes a mail of a list below its words."""
+    if view.message.content_type != "text/plain":
+        return False
     signed = " ".join(addresses_in(view.written, FROM)).lower()
-    return bool(view.message.content_type == "text/plain" and view.fields) and bool(
-        _STAFF.match(signed)
-    )
+    return _STAFF.match(signed) is not None and bool(view.fields)
 
 
 def _opt_out(view: View) -> Report | None:
