@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
+import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from sqlalchemy import URL, Connection, Engine, FromClause, Table
-    from sqlalchemy.engine.interfaces import DBAPIConnection
+    from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor
     from sqlalchemy.pool import ConnectionPoolEntry
     from sqlalchemy.sql.base import ReadOnlyColumnCollection
 
@@ -289,12 +291,30 @@ def _sqlite_manners(connection: DBAPIConnection, _record: ConnectionPoolEntry) -
     connection.isolation_level = None
     try:
         cursor = connection.cursor()
-        for pragma in ("journal_mode=WAL", "foreign_keys=ON", *_SQLITE_ROOM):
+        _write_ahead(cursor)
+        for pragma in ("foreign_keys=ON", *_SQLITE_ROOM):
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
     except Exception:  # the file is no database: nobody else will close what was opened
         connection.close()
         raise
+
+
+def _write_ahead(cursor: DBAPICursor) -> None:
+    """Where several open a new file at once, some are refused without the wait they asked for."""
+    for pause in _BEFORE_TRYING_AGAIN:
+        try:
+            cursor.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as problem:
+            if "locked" not in str(problem):
+                raise
+            time.sleep(pause)
+        else:
+            return
+    cursor.execute("PRAGMA journal_mode=WAL")
+
+
+_BEFORE_TRYING_AGAIN: Final = (0.01, 0.02, 0.04, 0.08, 0.15, 0.3, 0.6)  # seconds
 
 
 def _sqlite_begin(connection: Connection) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import sqlite3
 import stat
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import TYPE_CHECKING
@@ -197,6 +199,17 @@ def test_many_may_open_a_new_database_at_once(url: str) -> None:
         assert ledger.holds() == []
         ledger.close()
     assert [ledger.upgraded for ledger in ledgers].count((None, HEAD)) == 1
+
+
+def test_a_new_file_that_another_is_making_ready_is_waited_for(tmp_path: Path) -> None:
+    other = sqlite3.connect(tmp_path / "x.db", isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN EXCLUSIVE")
+    done = threading.Timer(0.3, other.close)
+    done.start()
+    ledger = opened(f"sqlite:///{tmp_path}/x.db?timeout=0")
+    done.join()
+    assert ledger.holds() == []
+    ledger.close()
 
 
 def test_an_old_database_is_not_used_as_it_is(url: str) -> None:
