@@ -206,12 +206,14 @@ def _script(sample: bytes) -> str | None:
 _CENTRAL: Final = ("iso8859-2", "cp1250")
 # what those and Western text have besides letters, but for what stands in words of Western text
 _SIGNS: Final = "".join(
-    {
-        sign
-        for codec in (_WESTERN, *_CENTRAL)
-        for sign in bytes(range(0x80, 0x100)).decode(codec, "ignore")
-        if not sign.isalpha() and sign not in "·’«»\xa0\xad"
-    }
+    sorted(
+        {
+            sign
+            for codec in (_WESTERN, *_CENTRAL)
+            for sign in bytes(range(0x80, 0x100)).decode(codec, "ignore")
+            if not sign.isalpha() and sign not in "·’«»\xa0\xad"
+        }
+    )
 )
 _BETWEEN: Final = re.compile(rf"(?<=[^\W\d_])[{re.escape(_SIGNS)}](?=[^\W\d_])")
 _BESIDE: Final = re.compile(

@@ -56,10 +56,10 @@ _BEFORE_SIGN: Final = re.compile(_NAME)
 _BEHIND_SIGN: Final = re.compile(_DOMAIN)
 # What a file, a subject or a filter's rule is called, in quotes behind the word for it.
 _CALLED: Final = re.compile(
-    r"(?<!\w)(file(?:name)?|attachment|subject|title|rule|filter|phrase|words?|text|pattern|expression|keyword|string|datei(?:name)?|anhang|betreff"
-    r"|regel|fichier|piece jointe|objet|regle|archivo|adjunto|asunto|regla|allegato|oggetto|regola"
-    r"|arquivo|anexo|assunto|regra|bestand|bijlage|onderwerp|plik|zalacznik|temat|файл|вложение|тема"
-    r"|правило|附件|主题|主旨|规则|添付ファイル|件名|첨부|제목)(\W{1,3}?)"
+    r"(?<!\w)(file(?:name)?|attachment|subject|title|rule|filter|phrase|keyword|datei(?:name)?|anhang"
+    r"|betreff|regel|fichier|piece jointe|objet|regle|archivo|adjunto|asunto|regla|allegato|oggetto"
+    r"|regola|arquivo|anexo|assunto|regra|bestand|bijlage|onderwerp|plik|zalacznik|temat|файл|вложение"
+    r"|тема|правило|附件|主题|主旨|规则|添付ファイル|件名|첨부|제목)(\W{1,3}?)"
     r"(?:\"[^\"\n]{1,200}\"|(?<=\s)'[^'\n]{1,200}'(?!\w))"
 )
 _BRACKETED: Final = re.compile(r"<[^<>\s]{0,320}>")

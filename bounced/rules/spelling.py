@@ -70,10 +70,10 @@ def restored(text: str, vocabulary: Container[str]) -> str:
     """
     if "?" not in text and "\ufffd" not in text:
         return text
-    return _DAMAGED.sub(lambda word: _whole(word[0], vocabulary), text)
+    return _DAMAGED.sub(lambda word: _mended(word[0], vocabulary), text)
 
 
-def _whole(damaged: str, vocabulary: Container[str]) -> str:
+def _mended(damaged: str, vocabulary: Container[str]) -> str:
     lost = _LOST.search(damaged)
     if lost is None or len(_LOST.findall(damaged)) > 1:
         return damaged
