@@ -361,7 +361,8 @@ _LONG: Final = 18
 _MOST_SPELLINGS: Final = 80
 _NO_ROOM: Final = ("AT", "ASSERT", "ASSERT_NOT")
 _LINE_END: Final = ord("\n")
-_LITERAL: Final = re.compile(r"[\w ]+")
+# what is no more than its letters, at a line's beginning perhaps and up to a word's end
+_LITERAL: Final = re.compile(r"(\^?)([^\\.^$*+?{}\[\]|()]+)(?:\\b)?")
 
 
 def _needed(expression: str) -> list[Needed]:
@@ -370,8 +371,8 @@ def _needed(expression: str) -> list[Needed]:
     Empty where it can do without any. Python's own parser takes the expression apart; a Python
     that has none we know is answered with "any", and everything is looked for everywhere.
     """
-    if _LITERAL.fullmatch(expression):
-        return [Needed(_lowered(expression), 0, 0)]  # the letters themselves, and no more
+    if literal := _LITERAL.fullmatch(expression):
+        return [Needed(_lowered(literal[2]), 0, 0, in_line=bool(literal[1]))]
     try:
         parsed = importlib.import_module("re._parser").parse(expression, _FLAGS)
         return max(_ways(parsed, Needed("", 0, 0)), key=_worth, default=[])
@@ -388,8 +389,7 @@ def _ways(parsed: Any, at: Needed) -> Iterator[list[Needed]]:
     """Each way to say what a sequence of nodes needs, which begins so far behind the beginning."""
     runs: list[tuple[list[str], Needed]] = []  # what the nodes up to here may spell, from where on
     single = False
-    for node in parsed:
-        kind, value = str(node[0]), node[1]
+    for kind, value, node in _steps(parsed):
         spelt = _spellings(kind, value)
         if len(spelt) > 1:
             yield from (_way(*one) for one in runs if all(one[0]))
@@ -403,18 +403,40 @@ def _ways(parsed: Any, at: Needed) -> Iterator[list[Needed]]:
         elif spelt != [""] and not (runs and single and len(spelt) == 1):
             runs.append((spelt, at))
         single = len(spelt) == 1
-        at = _behind(parsed, node, at)
+        at = _behind(parsed, kind, value, node, at)
     yield from (_way(*one) for one in runs if all(one[0]))
+
+
+# Literals that follow each other, as one text in lower case.
+_TEXT: Final = "TEXT"
+
+
+def _steps(parsed: Any) -> Iterator[tuple[str, Any, Any]]:
+    """The nodes of a sequence by kind and value; of a text there is no single node."""
+    letters: list[str] = []
+    for node in parsed:
+        kind = str(node[0])
+        if kind == "LITERAL":
+            letters.append(_letter(node[1]))
+            continue
+        if letters:
+            yield _TEXT, "".join(letters), None
+            letters = []
+        yield kind, node[1], node
+    if letters:
+        yield _TEXT, "".join(letters), None
 
 
 def _way(spelt: list[str], since: Needed) -> list[Needed]:
     return [since._replace(letters=letters) for letters in dict.fromkeys(spelt)]
 
 
-def _behind(parsed: Any, node: Any, at: Needed) -> Needed:
+def _behind(parsed: Any, kind: str, value: Any, node: Any, at: Needed) -> Needed:
     """The place behind a node, as seen from the beginning."""
-    kind, value = str(node[0]), node[1]
-    least, most = type(parsed)(parsed.state, [node]).getwidth()
+    if kind == _TEXT:
+        least = most = len(value)
+    else:
+        least, most = type(parsed)(parsed.state, [node]).getwidth()
     begins_line = kind == "AT" and str(value) == "AT_BEGINNING" and at.most == 0
     in_line = begins_line or (at.in_line and _stays_in_line(kind, value))
     return Needed("", at.least + least, min(at.most + most, 10_000), in_line)
@@ -439,8 +461,8 @@ def _spellings(kind: str, value: Any) -> list[str]:
     """All that a node matches, in lower case; empty where that is too much to list."""
     if kind in _NO_ROOM:
         return [""]
-    if kind == "LITERAL":
-        return [_letter(value)]
+    if kind == _TEXT:
+        return [value]
     each: list[list[str]] = [[]]
     if kind == "SUBPATTERN":
         each = [_sequences(value[-1])]
@@ -453,6 +475,7 @@ def _spellings(kind: str, value: Any) -> list[str]:
     return list(dict.fromkeys(s for one in each for s in one)) if all(each) else []
 
 
+@lru_cache(1_024)
 def _letter(code: int) -> str:
     """A letter of an expression as a text in lower case has it."""
     return _lowered(chr(code))
@@ -460,8 +483,8 @@ def _letter(code: int) -> str:
 
 def _sequences(parsed: Any) -> list[str]:
     spelt = [""]
-    for node in parsed:
-        more = _spellings(str(node[0]), node[1])
+    for kind, value, _ in _steps(parsed):
+        more = _spellings(kind, value)
         spelt = [s + m for s in spelt for m in more]
         if not 0 < len(spelt) <= _MOST_SPELLINGS:
             return []
@@ -470,6 +493,8 @@ def _sequences(parsed: Any) -> list[str]:
 
 def _stays_in_line(kind: str, value: Any) -> bool:
     """Whether what a node matches cannot hold the end of a line."""
+    if kind == _TEXT:
+        return "\n" not in value
     if kind in ("LITERAL", "NOT_LITERAL"):
         return (value == _LINE_END) is (kind == "NOT_LITERAL")
     if kind == "IN":

@@ -300,14 +300,10 @@ class _Reader:
 
     def _read(self, said: str, key: str) -> Iterator[Phrase]:
         """What one entry stands for: `a|b … c|d` is `a … c`, `a … d`, `b … c` and `b … d`."""
-        if "|" in said:
-            choices = [piece.split("|") for piece in said.split("…")]
-            several = [tuple(map(_piece, chosen)) for chosen in product(*choices)]
-        else:
-            several = [tuple([_piece(piece) for piece in said.split("…")])]
-        for pieces in several:
-            if not all(piece.strip() for piece in pieces):
-                self._wrong(f"{key} = {said!r} has nothing on one side of '…' or '|'")
+        choices = [list(map(_piece, piece.split("|"))) for piece in said.split("…")]
+        if not all(piece.strip() for pieces in choices for piece in pieces):
+            self._wrong(f"{key} = {said!r} has nothing on one side of '…' or '|'")
+        for pieces in product(*choices):
             yield Phrase((_whole(pieces[0]),) if len(pieces) == 1 else pieces)
 
     def _pattern(self) -> re.Pattern[str] | None:
