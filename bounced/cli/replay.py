@@ -11,7 +11,7 @@ from collections import Counter
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Self
+from typing import IO, TYPE_CHECKING, Any, Never, Self
 
 import click
 
@@ -19,7 +19,7 @@ from bounced.cli.moments import moment_option
 from bounced.cli.settings import Settings, jobs_option, ledger_options, operator, say
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from bounced.ledger import Replay, StandingChange
     from bounced.model import RecipientReport, Report, Verdict
@@ -53,22 +53,27 @@ def reclassify(  # noqa: PLR0913 - one for each option
 
     Nothing is changed without --apply. Each change is kept with your name, like that of a release.
     """
+    import bounced.ledger  # noqa: F401 - loaded once, before there are several of us
     from bounced import rules
-    from bounced.jobs import Jobs
+    from bounced.jobs import HEAVY, Jobs
 
     books = settings.ledger_config().rules
-    rules.rulebook(books)  # made once, before there are several of us
+    rules.rulebook(books)  # made once likewise
+    classify = partial(_classify, books)
     now = datetime.now(UTC)
     with (
-        Jobs(jobs, partial(_classify, books=books), _deadly) as several,
+        Jobs(jobs, _done, _deadly, weigh=lambda _: HEAVY) as several,
         settings.ledger() as ledger,
         Difference(as_json=as_json) as shown,
     ):
 
-        def over(_: object, reports: Iterable[tuple[RecipientReport, Report]]) -> Iterator[Verdict]:
-            return several.results(reports)
+        def together(work: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
+            # should one die, another is forked; it must not inherit a connection
+            ledger.close()
+            return several.results((work, item) for item in items)
 
-        for piece in ledger.reclassified(rules.classify, at=now, since=since, over=over):
+        over = map if jobs == 1 else together
+        for piece in ledger.reclassified(classify, at=now, since=since, over=over):
             shown.add(piece)
         shown.print()
         if not applies:
@@ -77,9 +82,7 @@ def reclassify(  # noqa: PLR0913 - one for each option
         if ledger.too_many(shown.suppressed) and not force:
             _refuse(shown.suppressed)
         done: Counter[str] = Counter()
-        for piece in ledger.reclassify(
-            rules.classify, by=operator(), at=now, since=since, over=over
-        ):
+        for piece in ledger.reclassify(classify, by=operator(), at=now, since=since):
             done.update(_sort(change) for change in piece.changes)
     say(f"Done: {done['suppressed']} suppressed, {done['released']} released.")
 
@@ -94,19 +97,21 @@ def _refuse(newly: int) -> None:
     raise click.exceptions.Exit(Exit.PERSON_NEEDED)
 
 
-def _classify(
-    some: Sequence[tuple[RecipientReport, Report]], books: tuple[Path, ...]
-) -> list[Verdict]:
+def _classify(books: tuple[Path, ...], recipient: RecipientReport, report: Report) -> Verdict:
+    """By name and not as a closure, for it goes to other processes; each has made the books."""
     from bounced import rules
 
-    book = rules.rulebook(books)
-    return [rules.classify(recipient, report, rules=book) for recipient, report in some]
+    return rules.classify(recipient, report, rules=rules.rulebook(books))
 
 
-def _deadly(_one: tuple[RecipientReport, Report]) -> Verdict:
+def _done(some: Sequence[tuple[Callable[[Any], Any], Any]]) -> list[Any]:
+    return [work(item) for work, item in some]
+
+
+def _deadly(_one: tuple[Callable[[Any], Any], Any]) -> Never:
     raise click.ClickException(
-        "Judging one of the stored reports has killed a process twice. What was changed before is "
-        "whole and in the audit. See whether memory was short, and type the same again"
+        "Judging some of the stored reports has killed a process twice. Nothing was changed. See "
+        "whether memory was short, and type the same again"
     )
 
 

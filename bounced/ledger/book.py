@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import asdict, replace
 from datetime import timedelta
-from itertools import starmap
 from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, func, select, tuple_, update
@@ -150,7 +149,7 @@ class Ledger:
         return schema.upgrade(self._database)
 
     def close(self) -> None:
-        """Give all connections back."""
+        """Give all connections back; what is asked next takes new ones."""
         self._database.close()
 
     def __enter__(self) -> Self:
@@ -522,9 +521,13 @@ class Ledger:
         *,
         at: datetime,
         since: datetime | None = None,
-        over: replay.Over = starmap,
+        over: replay.Over = map,
     ) -> Iterator[Replay]:
-        """What `reclassify` would change, streamed by pieces; changes nothing."""
+        """What `reclassify` would change, streamed by pieces; changes nothing.
+
+        `over` puts work to many ranges of addresses, in order. It may do so in other processes,
+        where the work has connections of its own; `classify` is pickled then.
+        """
         return replay.reclassified(self._database, self._judge, classify, at, since, over)
 
     def reclassify(
@@ -534,18 +537,15 @@ class Ledger:
         by: str,
         at: datetime,
         since: datetime | None = None,
-        over: replay.Over = starmap,
     ) -> Iterator[Replay]:
         """Judge stored events again (those from `since` on), and make the standings that follow.
 
         Works while it is iterated, a transaction for each piece; what it changes is in the audit
-        under the name `by`. `over` puts `classify` to many reports, in order.
+        under the name `by`.
         """
         occasion = standings.Occasion(at, by)
         version = self._visits.books_version()
-        return replay.reclassify(
-            self._database, self._judge, classify, version, occasion, since, over
-        )
+        return replay.reclassify(self._database, self._judge, classify, version, occasion, since)
 
     def simulated(
         self,

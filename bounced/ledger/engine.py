@@ -8,6 +8,7 @@ seconds and then give up with LedgerUnavailable.
 from __future__ import annotations
 
 from contextlib import contextmanager
+from functools import cache
 from itertools import islice
 from typing import TYPE_CHECKING, TypeVar
 
@@ -19,7 +20,7 @@ from bounced.ledger.errors import LedgerError, shown, translated
 from bounced.ledger.tables import UtcDateTime
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from datetime import datetime
 
     from sqlalchemy import URL, Connection, Engine
@@ -42,15 +43,22 @@ def chunks(rows: Iterable[T], size: int = CHUNK) -> Iterator[list[T]]:
 
 
 class Database:
-    """An engine and the manners of its transactions. Raises LedgerError and its kin."""
+    """An engine and the manners of its transactions. Raises LedgerError and its kin.
 
-    def __init__(self, url: str) -> None:
+    Pickled to another process it is that process's own one there: the same database by other
+    connections, since none of them may be shared.
+    """
+
+    def __init__(self, url: str | URL) -> None:
         self.url, self.dialect = _parsed(url)
         self.sqlite = self.dialect.name == "sqlite"
         self._engine = _engine(self.url, self.dialect)
         self._now = select(literal_column(self.dialect.now, UtcDateTime))
         self._writer = self._engine.execution_options(bounced_write=True)
         self._note_taker = self._writer.execution_options(bounced_hasty=True)
+
+    def __reduce__(self) -> tuple[Callable[[URL], Database], tuple[URL]]:
+        return _of_this_process, (self.url,)
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -108,7 +116,13 @@ class Database:
         self._engine.dispose()
 
 
-def _parsed(text: str) -> tuple[URL, Dialect]:
+@cache
+def _of_this_process(url: URL) -> Database:
+    """One for all that comes from elsewhere: to connect takes longer than much of the work."""
+    return Database(url)
+
+
+def _parsed(text: str | URL) -> tuple[URL, Dialect]:
     examples = [known.example for known in DIALECTS.values()]
     try:
         url = make_url(text)

@@ -1,18 +1,21 @@
 """History gone through again: by today's rules, or under another policy.
 
 Facts stay as they are. What is made anew are the judgements of events and the standings that
-follow, a bounded number of addresses at a time, so that a ledger of any size fits.
+follow, a bounded number of addresses at a time, so that a ledger of any size fits; what is only
+shown may be shared among processes.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from itertools import starmap
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 from sqlalchemy import bindparam, func, literal, select, update
 
 from bounced.domains import SIGNS
-from bounced.ledger import bulk, counting, decisions, facts, rulings, standings
+from bounced.ledger import counting, decisions, facts, rulings, standings
 from bounced.ledger.engine import CHUNK, chunks
 from bounced.ledger.rows import Replay, StandingChange
 from bounced.ledger.tables import address, event, judgement, message, replaced_judgement
@@ -22,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
-    from sqlalchemy import Connection, RowMapping
+    from sqlalchemy import Column, Connection, RowMapping, Select
 
     from bounced.domains import Ruling, Turn
     from bounced.ledger.engine import Database
@@ -30,10 +33,16 @@ if TYPE_CHECKING:
     from bounced.model import RecipientReport, Verdict
 
     Classify = Callable[[RecipientReport, Report], Verdict]
-    # `itertools.starmap`, or one that has several processes at work
     Standings = Mapping[str, Standing]  # by list, "" for all of them
-    _Counts = tuple[int, Mapping[tuple[str, str], int]]  # events judged, and by (old, new) rule
-    Over = Callable[[Classify, Iterable[tuple[RecipientReport, Report]]], Iterable[Verdict]]
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class Over(Protocol):
+    """`map`, or what does the same by several processes; then work and items are pickled."""
+
+    def __call__(self, work: Callable[[T], R], items: Iterable[T], /) -> Iterable[R]: ...
 
 
 def reclassified(  # noqa: PLR0913, PLR0917 - what is judged, by what, and by how many
@@ -47,56 +56,105 @@ def reclassified(  # noqa: PLR0913, PLR0917 - what is judged, by what, and by ho
     """What `reclassify` would change; changes nothing.
 
     All is judged before anything is told, since what follows for a whole domain rests on events
-    of many addresses.
+    of many addresses. Both passes are put to ranges of addresses by `over`, perhaps in other
+    processes; no connection of this one is in use meanwhile.
     """
-    verdicts, counts, domains = _all_judged(database, classify, since, over)
     with database.reading() as connection:
-        waiting = standings.Waiting(connection)
-        kept = rulings.all_in_force(connection)
-        domains &= rulings.spoken_of(connection) | _spoken_of_now(connection, verdicts)
-        then = rulings.foreseen(connection, judge.policy, domains, waiting, verdicts=verdicts)
-    ruled = {domain: then.get(domain) for domain in domains if then.get(domain) != kept.get(domain)}
-    for some, histories, own in _gone_through(database, since, ruled):
-        _put(verdicts, histories)
+        ranges = [*_ranges(connection, since)]
+    judged, heard = _put_together(over(partial(_judged, database, classify, since), ranges))
+    with database.reading() as connection:
+        ruled = _ruled_otherwise(connection, judge, judged, heard)
+    met: set[str] = set()
+    work = partial(_compared, database, judge, at, since, ruled)
+    found = over(work, zip(ranges, (one.verdicts for one in judged), strict=True))
+    for one, (count, changes, there) in zip(judged, found, strict=True):
+        met.update(there)
+        yield Replay(count, changes, one.events, one.rules)
+    for some, histories, own in _others(database, ruled, met):
         _rule(ruled, histories)
-        changes = tuple(_against_rows(judge, histories, own, at))
-        yield Replay(len(some), changes, *(counts.pop(0) if counts else ()))
+        yield Replay(len(some), tuple(_against_rows(judge, histories, own, at)))
 
 
-def _all_judged(
-    database: Database, classify: Classify, since: datetime | None, over: Over
-) -> tuple[dict[int, Verdict], list[_Counts], set[str]]:
-    """New verdicts of all events where they differ, the counts by pieces, and whose domains."""
-    verdicts: dict[int, Verdict] = {}
+class _Range(NamedTuple):
+    """A bounded number of addresses in order: those after one, up to another."""
+
+    after: str
+    up_to: str
+
+
+class _Judged(NamedTuple):
+    """What judging a range again gives: `verdicts` by event, only where they differ."""
+
+    verdicts: dict[int, Verdict]
+    events: int
+    rules: Mapping[tuple[str, str], int]  # events judged otherwise, by (old, new) rule
+    spoken_of: set[str]  # domains of which new verdicts say something as such
+
+
+def _judged(
+    database: Database, classify: Classify, since: datetime | None, some: _Range
+) -> tuple[_Judged, set[str]]:
+    """A range judged again, and the domains of its addresses."""
+    with database.reading() as connection:
+        addresses = _within(connection, some, since)
+        judged = _judged_again(connection, classify, addresses, since)
+    return judged, {whose.rpartition("@")[2] for whose in addresses}
+
+
+def _put_together(
+    found: Iterable[tuple[_Judged, set[str]]],
+) -> tuple[list[_Judged], set[str]]:
     same: dict[Verdict, Verdict] = {}  # there are as many as rules, and perhaps a million events
-    counts = []
-    domains: set[str] = set()
-    last: str | None = ""
-    while last is not None:
-        with database.reading() as connection:
-            some = _next(connection, last, since)
-            found, told = _judged_again(connection, over, classify, some, since)
-        verdicts.update((n, same.setdefault(verdict, verdict)) for n, verdict in found.items())
-        if some:
-            counts.append(told)
-        domains.update(whose.rpartition("@")[2] for whose in some)
-        last = some[-1] if some else None
-    return verdicts, counts, domains
+    judged: list[_Judged] = []
+    heard: set[str] = set()
+    for one, domains in found:
+        verdicts = {number: same.setdefault(v, v) for number, v in one.verdicts.items()}
+        judged.append(one._replace(verdicts=verdicts))
+        heard |= domains
+    return judged, heard
 
 
-def _spoken_of_now(connection: Connection, verdicts: Mapping[int, Verdict]) -> set[str]:
-    """The domains of which something is said as such by new verdicts."""
-    found: set[str] = set()
-    for some in chunks(number for number, one in verdicts.items() if one.reason in SIGNS):
-        query = select(event.c.domain).where(bulk.among(connection, event.c.id, some)).distinct()
-        found.update(connection.execute(query).scalars())
-    return found
+def _ruled_otherwise(
+    connection: Connection, judge: Judge, judged: Sequence[_Judged], heard: set[str]
+) -> dict[str, Ruling | None]:
+    """What would be concluded of domains, where that is not what is concluded now."""
+    waiting = standings.Waiting(connection)
+    kept = rulings.all_in_force(connection)
+    spoken_of = rulings.spoken_of(connection).union(*(one.spoken_of for one in judged))
+    verdicts = {number: verdict for one in judged for number, verdict in one.verdicts.items()}
+    asked = heard & spoken_of
+    then = rulings.foreseen(connection, judge.policy, asked, waiting, verdicts=verdicts)
+    return {domain: then.get(domain) for domain in asked if then.get(domain) != kept.get(domain)}
+
+
+def _compared(  # noqa: PLR0913, PLR0917 - where, by what, and what is known of it
+    database: Database,
+    judge: Judge,
+    at: datetime,
+    since: datetime | None,
+    ruled: Mapping[str, Ruling | None],
+    known: tuple[_Range, Mapping[int, Verdict]],
+) -> tuple[int, tuple[StandingChange, ...], list[str]]:
+    """How many are in a range, what would change for them, and who is at domains in `ruled`."""
+    some, verdicts = known
+    with database.reading() as connection:
+        addresses = _within(connection, some, since)
+        histories = standings.load(connection, addresses)
+        own = standings.rows_on_lists(connection, addresses)
+    _put(verdicts, histories)
+    _rule(ruled, histories)
+    changes = tuple(_against_rows(judge, histories, own, at))
+    return len(addresses), changes, _at(ruled, addresses)
+
+
+def _at(domains: Collection[str], addresses: Iterable[str]) -> list[str]:
+    return [whose for whose in addresses if whose.rpartition("@")[2] in domains]
 
 
 def _gone_through(
     database: Database, since: datetime | None, domains: Collection[str]
-) -> Iterator[tuple[Sequence[str], dict[str, History], dict[tuple[str, str], RowMapping]]]:
-    """Everybody on record (heard of `since`), by pieces, with what lists have against them.
+) -> Iterator[tuple[Sequence[str], dict[str, History]]]:
+    """Everybody on record (heard of `since`), by pieces.
 
     Then everybody else at some domains, those of whom nothing was reported too.
     """
@@ -106,11 +164,18 @@ def _gone_through(
         with database.reading() as connection:
             some = _next(connection, last, since)
             histories = standings.load(connection, some)
-            own = standings.rows_on_lists(connection, some)
         if some:
-            yield some, histories, own
-        met.update(whose for whose in some if whose.rpartition("@")[2] in domains)
+            yield some, histories
+        met.update(_at(domains, some))
         last = some[-1] if some else None
+    for others, theirs, _ in _others(database, domains, met):
+        yield others, theirs
+
+
+def _others(
+    database: Database, domains: Iterable[str], met: Collection[str]
+) -> Iterator[tuple[Sequence[str], dict[str, History], dict[tuple[str, str], RowMapping]]]:
+    """Everybody at some domains but those already `met`, with what lists have against them."""
     with database.reading() as connection:
         everyone = (
             o for domain in sorted(domains) for o in rulings.everyone_at(connection, domain)
@@ -138,7 +203,6 @@ def reclassify(  # noqa: PLR0913, PLR0917 - what is judged, by what, and on whos
     rules_version: str,
     occasion: Occasion,
     since: datetime | None,
-    over: Over,
 ) -> Iterator[Replay]:
     """Judge stored events again and make their standings anew, one transaction a piece.
 
@@ -150,7 +214,8 @@ def reclassify(  # noqa: PLR0913, PLR0917 - what is judged, by what, and on whos
             some = _next(connection, last, since)
             histories = standings.load(connection, some)
             kept = standings.rows_on_lists(connection, some)
-            verdicts, told = _judged_again(connection, over, classify, some, since)
+            judged = _judged_again(connection, classify, some, since)
+            verdicts = judged.verdicts
             _put(verdicts, histories)
             if verdicts and occasion.decision_id is None:
                 since_words = "" if since is None else f"since {since:%Y-%m-%d}"
@@ -163,7 +228,7 @@ def reclassify(  # noqa: PLR0913, PLR0917 - what is judged, by what, and on whos
             standings.write(connection, judge, occasion, histories, ruled=ruled)
             counting.count_again(connection, judge, histories, occasion.at)
         if some:
-            yield Replay(len(some), changes, *told)
+            yield Replay(len(some), changes, judged.events, judged.rules)
         last = some[-1] if some else None
 
 
@@ -211,7 +276,7 @@ def simulated(
             rulings.foreseen(connection, by.policy, spoken_of, waiting, since=since)
             for by in (judge, other)
         )
-    for some, histories, _ in _gone_through(database, since, here.keys() | there.keys()):
+    for some, histories in _gone_through(database, since, here.keys() | there.keys()):
         changes: list[StandingChange] = []
         for whose, history in histories.items():
             domain = whose.rpartition("@")[2]
@@ -228,25 +293,42 @@ def _between(whose: str, now: Standings, then: Standings) -> Iterator[StandingCh
             yield _change(whose, _state(was), will, name)
 
 
+def _ranges(connection: Connection, since: datetime | None) -> Iterator[_Range]:
+    """Everybody on record (heard of `since`), by ranges."""
+    last = ""
+    while some := _next(connection, last, since):
+        yield _Range(last, some[-1])
+        last = some[-1]
+
+
 def _next(connection: Connection, after: str, since: datetime | None) -> list[str]:
     """The next addresses in order; with `since` only those of which we have heard from then on."""
+    column, query = _on_record(since)
+    query = query.where(column > after).order_by(column).limit(CHUNK)
+    return list(connection.execute(query).scalars())
+
+
+def _within(connection: Connection, some: _Range, since: datetime | None) -> list[str]:
+    """The addresses of a range, as `_next` has them."""
+    column, query = _on_record(since)
+    query = query.where(column > some.after, column <= some.up_to).order_by(column)
+    return list(connection.execute(query).scalars())
+
+
+def _on_record(since: datetime | None) -> tuple[Column[str], Select[str]]:
+    """The column that has the addresses, and everybody in it."""
     if since is None:
-        query = select(address.c.address).where(address.c.address > after)
-        query = query.order_by(address.c.address)
-    else:
-        heard = (event.c.occurred_at >= since) & (event.c.address > after)
-        query = select(event.c.address).distinct().where(heard).order_by(event.c.address)
-    return list(connection.execute(query.limit(CHUNK)).scalars())
+        return address.c.address, select(address.c.address)
+    heard = select(event.c.address).distinct().where(event.c.occurred_at >= since)
+    return event.c.address, heard
 
 
 def _judged_again(
     connection: Connection,
-    over: Over,
     classify: Classify,
     addresses: Sequence[str],
     since: datetime | None,
-) -> tuple[dict[int, Verdict], _Counts]:
-    """New verdicts by event, only where they differ; how many were judged, and by which rules."""
+) -> _Judged:
     query = (
         select(
             event,
@@ -263,12 +345,14 @@ def _judged_again(
         query = query.where(event.c.occurred_at >= since)
     rows = connection.execute(query).mappings().all()
     reports = ((facts.recipient_report(row), Report(Kind(row["report_kind"]))) for row in rows)
-    found = zip(rows, over(classify, reports), strict=True)
-    verdicts = {
-        row["id"]: (verdict, row["rule"]) for row, verdict in found if _differs(verdict, row)
-    }
-    rules = Counter((old, verdict.rule) for verdict, old in verdicts.values())
-    return {number: verdict for number, (verdict, _) in verdicts.items()}, (len(rows), rules)
+    found = zip(rows, starmap(classify, reports), strict=True)
+    differing = [(row, verdict) for row, verdict in found if _differs(verdict, row)]
+    return _Judged(
+        {row["id"]: verdict for row, verdict in differing},
+        len(rows),
+        Counter((row["rule"], verdict.rule) for row, verdict in differing),
+        {row["domain"] for row, verdict in differing if verdict.reason in SIGNS},
+    )
 
 
 def _differs(verdict: Verdict, row: RowMapping) -> bool:

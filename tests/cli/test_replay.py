@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from bounced import rules
 from bounced.model import Fault, Outcome, Reason, Verdict
 from tests.cli.conftest import NOW, SOFT, reading, recorded
 
@@ -137,3 +140,28 @@ def test_several_jobs_judge_as_one_does(bounced: Bounced, config: Path) -> None:
         "a2@example.com",
         "a3@example.com",
     ]
+
+
+@pytest.mark.parametrize("deaths", [1, 2, 1000])
+def test_what_is_shown_survives_a_worker_killed_once_and_says_so_when_each_is(
+    bounced: Bounced, config: Path, monkeypatch: pytest.MonkeyPatch, deaths: int
+) -> None:
+    alone = bounced("reclassify", "--json").stdout
+    here = os.getpid()
+    judge = rules.classify
+
+    def deadly(*words: Any, **more: Any) -> Verdict:
+        assert os.getpid() != here, "what kills its process is not done here"
+        marks = len(list(bounced.folder.glob("death*")))
+        if marks < deaths:
+            (bounced.folder / f"death{marks}").touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return judge(*words, **more)
+
+    monkeypatch.setattr(rules, "classify", deadly)
+    shown = bounced("reclassify", "--json", "--jobs", "2")
+    if deaths == 1:
+        assert (shown.exit_code, shown.stdout) == (0, alone)
+    else:
+        assert shown.exit_code == 1
+        assert "killed a process twice. Nothing was changed" in shown.stderr

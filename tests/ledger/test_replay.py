@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
 from bounced import message, rules
 from bounced.decode import decode
+from bounced.jobs import HEAVY, Jobs
+from bounced.ledger import replay
 from bounced.model import (
     Destination,
     Fault,
@@ -17,15 +20,19 @@ from bounced.model import (
     RecipientReport,
     Reply,
     Report,
+    Returned,
     Verdict,
 )
-from bounced.policy import Brake, Policy
+from bounced.policy import Brake, Lists, Policy
 from tests.servers.database import rows
 
 from .conftest import bounce, day, on_the_list, opened, reading, synced
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from datetime import datetime
+
+    import pytest
 
     from bounced.ledger import Ledger, Replay, StandingChange
 
@@ -34,6 +41,8 @@ TABLES = ("event", "judgement", "address", "transition", "newly_suppressed")
 GONE = Verdict(
     Outcome.HARD, Reason.USER_UNKNOWN, Fault.RECIPIENT, 0.95, "new/gone", "Nobody is there."
 )
+SHUT = replace(GONE, reason=Reason.HOST_UNKNOWN, rule="new/shut")
+PERHAPS = replace(GONE, confidence=0.6, rule="new/perhaps")
 FULL = Verdict(Outcome.SOFT, Reason.MAILBOX_FULL, Fault.RECIPIENT, 0.9, "new/full", "It is full.")
 
 
@@ -155,6 +164,71 @@ def test_many_addresses_are_gone_through_in_pieces(ledger: Ledger) -> None:
     pieces = list(ledger.reclassified(by_words, at=day(1)))
     assert [piece.addresses for piece in pieces] == [1000, 1000, 500]
     assert [change.address for change in changes(pieces)] == names
+
+
+def each(some: Sequence[tuple[Callable[[Any], Any], Any]]) -> list[Any]:
+    return [work(item) for work, item in some]
+
+
+def lost(_one: object) -> Any:
+    raise AssertionError("a worker died")
+
+
+def people(count: int) -> Iterator[Reading]:
+    """Reports about lists and none, some of which `by_more_words` judges otherwise than they are."""
+    words = ("550 gone", "450 full", "550 perhaps", "550 gone away")
+    for n in range(count):
+        reply = Reply(words[n % 4], code=550)
+        told = bounce(f"p{n}@{n % 5}.example", ("soft", "hard")[n % 2], reply=reply)
+        one = reading(n + 1, told, at=day(n % 3))
+        returned = Returned(list_id=("", "News <news>", "Strict <strict>")[n % 3] or None)
+        report = replace(one.conclusion.report, returned=returned)
+        yield replace(one, conclusion=replace(one.conclusion, report=report))
+    for n, (name, at) in enumerate([("ann", 0), ("bob", 3)]):
+        shut = bounce(f"{name}@closed.example", "soft", reply=Reply("550 shut", code=550))
+        yield reading(count + n + 1, shut, at=day(at))
+
+
+def by_more_words(recipient: RecipientReport, report: Report) -> Verdict:
+    for word, verdict in (("shut", SHUT), ("perhaps", PERHAPS)):
+        if word in recipient.reply.text:
+            return verdict
+    return by_words(recipient, report)
+
+
+def test_several_processes_tell_the_same_as_one_whatever_the_configuration(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(replay, "CHUNK", 7)
+    known = {
+        "never_suppress": ["3.example"],
+        "lists": Lists("list", {"strict": Policy(hard_at_once=0.5)}),
+        "brake": Brake(floor=1000),
+    }
+    with opened(url, **known) as ledger:
+        ledger.import_subscribers([("idle@closed.example", "news")], at=day(0))
+        synced(ledger, [*people(60)])
+
+    def told(count: int, since: datetime | None = None) -> list[Replay]:
+        work = Jobs(count, each, lost, weigh=lambda _: HEAVY)
+        with work as several, opened(url, **known) as ledger:
+
+            def over(work: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
+                return several.results((work, item) for item in items)
+
+            return list(ledger.reclassified(by_more_words, at=day(4), since=since, over=over))
+
+    alone = told(1)
+    assert len(alone) > 7, "there is something to share"
+    became = {(one.address, one.list): one.to_suppressed for one in changes(alone)}
+    assert became["idle@closed.example", ""], "the whole domain is given up"
+    assert became["p0@0.example", ""]
+    assert not became["p1@1.example", ""]
+    assert became["p2@2.example", "strict"], "less is enough there"
+    assert not became["p8@3.example", ""], "it is never suppressed"
+    assert told(2) == alone
+    assert told(3) == alone
+    assert told(1, day(2)) == told(2, day(2)) != alone
 
 
 def test_another_policy_is_tried_on_the_same_past_without_a_trace(ledger: Ledger, url: str) -> None:
