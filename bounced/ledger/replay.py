@@ -294,11 +294,19 @@ def _between(whose: str, now: Standings, then: Standings) -> Iterator[StandingCh
 
 
 def _ranges(connection: Connection, since: datetime | None) -> Iterator[_Range]:
-    """Everybody on record (heard of `since`), by ranges."""
+    """Everybody on record (heard of `since`), by ranges, of which but the ends are fetched."""
+    column, query = _on_record(since)
+    rest = query.where(column > bindparam("after"))
+    full = rest.order_by(column).offset(CHUNK - 1).limit(1)
+    final = rest.order_by(column.desc()).limit(1)
     last = ""
-    while some := _next(connection, last, since):
-        yield _Range(last, some[-1])
-        last = some[-1]
+    while True:
+        given = {"after": last}
+        end = connection.scalar(full, given) or connection.scalar(final, given)
+        if end is None:
+            return
+        yield _Range(last, end)
+        last = end
 
 
 def _next(connection: Connection, after: str, since: datetime | None) -> list[str]:
