@@ -193,13 +193,13 @@ def _drop_unkept(config: Config, ledger: Ledger, tally: Tally) -> None:
             Quarantine(config.ingested_folder / pile.value).forget(digest)
 
 
-def _keeper(config: Config, *, discard: bool) -> Callable[[bytes, Destination], object]:
+def _keeper(config: Config, *, discard: bool) -> Callable[[Sequence[bytes], Destination], object]:
     """Where letters go that lie in no mailbox: one folder for each pile, near the database."""
     from bounced.mailbox.quarantine import Quarantine
     from bounced.model import Destination as To
 
-    def keep(raw: bytes, pile: Destination) -> None:
+    def keep(raws: Sequence[bytes], pile: Destination) -> None:
         if pile is not To.QUARANTINE and not (discard and pile is To.PROCESSED):
-            Quarantine(config.ingested_folder / pile.value).keep(raw)
+            Quarantine(config.ingested_folder / pile.value).keep_all(raws)
 
     return keep

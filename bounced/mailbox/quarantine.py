@@ -13,6 +13,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 
@@ -28,12 +29,18 @@ class Quarantine:
 
     def keep(self, raw: bytes) -> Path:
         """Keep a letter; it is on the disk when this returns. Keeping it again changes nothing."""
-        path = self.path(hashlib.sha256(raw).hexdigest())
-        if path.exists():
-            return path
+        self.keep_all([raw])
+        return self.path(hashlib.sha256(raw).hexdigest())
+
+    def keep_all(self, raws: Sequence[bytes]) -> None:
+        """The same for several, whose folder is written to the disk once."""
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        write_whole(path, raw)
-        return path
+        for raw in raws:
+            path = self.path(hashlib.sha256(raw).hexdigest())
+            if not path.exists():
+                _put(path, raw)
+        # also where all are there: whoever put them may not have come this far
+        to_disk(self.folder)
 
     def raw(self, sha256: str) -> bytes | None:
         """The copy of a letter; None where there is none, or where it is not what its name says."""
@@ -53,6 +60,12 @@ def write_whole(path: Path, content: bytes) -> None:
 
     Whoever reads `path` at any moment, or after a power cut, finds the old content or the new.
     """
+    _put(path, content)
+    to_disk(path.parent)
+
+
+def _put(path: Path, content: bytes) -> None:
+    """The same, but for the folder, which does not say so after a power cut yet."""
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(descriptor, "wb") as file:
@@ -64,8 +77,12 @@ def write_whole(path: Path, content: bytes) -> None:
         with suppress(OSError):
             os.unlink(name)  # noqa: PTH108
         raise
-    folder = os.open(path.parent, os.O_RDONLY)
+
+
+def to_disk(folder: Path) -> None:
+    """Have the disk know which files a folder holds. Raises OSError."""
+    descriptor = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(folder)
+        os.fsync(descriptor)
     finally:
-        os.close(folder)
+        os.close(descriptor)

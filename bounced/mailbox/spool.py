@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Final
 
 from bounced.mailbox import Census, MailboxError, MailboxSettings, MailboxTemporary
 from bounced.mailbox.folder import HEAD, LETTER, is_maildir
+from bounced.mailbox.quarantine import to_disk
 from bounced.model import Destination, Letter
 from bounced.text import safe
 
@@ -148,7 +149,7 @@ class SpoolMailbox:
             else:
                 gone.add(uid)
         with self._sorted(pile):
-            _to_disk(pile)
+            to_disk(pile)
         return gone
 
     def _places(self, uids: Sequence[int]) -> dict[int, Path]:
@@ -227,18 +228,10 @@ def _move(path: Path, pile: Path, uid: int) -> None:
     raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(pile / path.name))
 
 
-def _to_disk(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 class HandedLetters:
     """Letters that were handed over (standard input, files) and lie in no folder of ours.
 
-    What is done with goes to `keep`, with its pile. The number of a letter is a hash of its
+    What is done with goes to `keep`, pile by pile. The number of a letter is a hash of its
     bytes, so that the same letter handed over twice is recorded once.
     """
 
@@ -246,7 +239,7 @@ class HandedLetters:
         self,
         name: str,
         raws: Sequence[tuple[bytes, bool]],
-        keep: Callable[[bytes, Destination], object],
+        keep: Callable[[Sequence[bytes], Destination], object],
     ) -> None:
         self.name = name
         self._keep = keep
@@ -267,10 +260,10 @@ class HandedLetters:
 
     def file(self, uids: Sequence[int], destination: Destination) -> set[int]:
         """Keep what was handed over now; an earlier letter that was not kept will come again."""
-        ours = {uid for uid in uids if uid in self._letters}
-        for uid in ours:
-            self._keep(self._letters[uid][0], destination)
-        return ours
+        ours = [uid for uid in uids if uid in self._letters]
+        if ours:
+            self._keep([self._letters[uid][0] for uid in ours], destination)
+        return set(ours)
 
     def close(self) -> None:
         """Nothing is held."""

@@ -212,8 +212,8 @@ def test_oldest_letters_come_first_and_a_census_counts_them(tmp_path: Path) -> N
 
 def test_an_earlier_letter_that_was_not_kept_is_not_called_filed() -> None:
     kept: list[bytes] = []
-    first = HandedLetters("pipe", [(b"one", False)], lambda raw, _: kept.append(raw))
-    other = HandedLetters("pipe", [(b"two", False)], lambda raw, _: kept.append(raw))
+    first = HandedLetters("pipe", [(b"one", False)], lambda raws, _: kept.extend(raws))
+    other = HandedLetters("pipe", [(b"two", False)], lambda raws, _: kept.extend(raws))
     (uids,) = first.waiting()
     assert other.file(uids, Destination.PROCESSED) == set()
     assert first.file(uids, Destination.PROCESSED) == set(uids)
