@@ -162,7 +162,7 @@ def parse_reply(text: str, *, command: str | None = None) -> Reply:
 
 
 _REFUSES: Final = 400
-_REFUSAL: Final = re.compile(r"(?:<<<|[;,.]) ?([45]\d\d)[ -]#?(?:[45]\.\d\.\d|[A-Za-z<])")
+_REFUSAL: Final = re.compile(r"(?:<<<|[;,.]) ?([45]\d\d)[ -]#?[45]\.\d\.\d")
 
 
 def _unfold(text: str, at: int, code: int | None, status: EnhancedStatus | None) -> str:

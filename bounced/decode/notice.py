@@ -535,7 +535,7 @@ def _commands(lines: list[str]) -> Iterator[_Place]:
             and not _in_company(line[: found.start("address")])
         ):
             answer = _TRANSCRIPT.match(line) or find_code(line)
-            tail = line + _printed_above(lines, number) if answer else ""
+            tail = line + _printed_above(lines, number, [found["address"]]) if answer else ""
             yield _Place(found["address"], number, tail)
 
 
@@ -736,13 +736,13 @@ def _candidates(place: _Place, page: _Page, *, lonely: bool) -> Iterator[str]:
             yield answer
     for number in page.naming(names):
         if number != place.line and _answers(lines[number]):
-            yield _with_mailers_words(lines, number)
+            yield _with_mailers_words(lines, number, names)
     if lonely:
         for _, answer in page.sessions():
             yield answer
         for number, line in enumerate(lines):
             if find_code(line):
-                yield _with_mailers_words(lines, number)
+                yield _with_mailers_words(lines, number, names)
 
 
 def _named(names: Iterable[str], line: str) -> bool:
@@ -806,12 +806,13 @@ _MAILER_FAILED: Final = re.compile(
 _MOST_ABOVE: Final = 3
 
 
-def _with_mailers_words(lines: list[str], number: int) -> str:
+def _with_mailers_words(lines: list[str], number: int, names: Iterable[str]) -> str:
     """The answer on a line, and what a program that should deliver printed right above it."""
-    return _with_continuation(lines, number) + _printed_above(lines, number)
+    return _with_continuation(lines, number) + _printed_above(lines, number, names)
 
 
-def _printed_above(lines: list[str], number: int) -> str:
+def _printed_above(lines: list[str], number: int, names: Iterable[str]) -> str:
+    """Printed of whom the line is about: a program speaks of others, too, and of its own user."""
     if not _MAILER_FAILED.match(lines[number].strip()):
         return ""
     printed: list[str] = []
@@ -820,7 +821,10 @@ def _printed_above(lines: list[str], number: int) -> str:
         if not word or word.startswith(("-", "<<<", ">>>", "...")) or _answers(word):
             break
         printed.insert(0, word)
-    return f" ({' '.join(printed)})" if printed else ""
+    told = " ".join(printed)
+    words = set(re.split(r"[^\w.+-]+", told.lower()))
+    about = {name.lower().partition("@")[0].strip("<") for name in names}
+    return f" ({told})" if words & about else ""
 
 
 def _trimmed(text: str) -> str:
@@ -898,4 +902,8 @@ def action(view: View) -> Action:
 
 
 _HEAD: Final = 4_000
-_GIVEN_UP = re.compile(r"\bfail|undeliver|giv(?:en|ing) up", re.IGNORECASE)
+_GIVEN_UP = re.compile(
+    r"\bfail|undeliver|giv(?:en|ing) up|não entregue|no entregad|obeställbar|配信不能"
+    r"|onbestelbaar|unzustellbar",
+    re.IGNORECASE,
+)

@@ -233,12 +233,17 @@ def test_an_answer_of_several_lines_is_read_to_its_last() -> None:
 def test_what_a_program_printed_before_sendmail_called_it_unavailable_is_part_of_the_answer() -> (
     None
 ):
-    text = (
-        "   ----- Transcript of session follows -----\n"
-        "anna: Over quota\n554 <a@example.com>... Service unavailable\n"
-    )
-    (report,) = notice.recipients(text, Surroundings(failed=(A,)))
-    assert report.reply.text == "554 <a@example.com>... Service unavailable (anna: Over quota)"
+    def answer(printed: str) -> str:
+        text = (
+            "   ----- Transcript of session follows -----\n"
+            f"{printed}\n554 <a@example.com>... Service unavailable\n"
+        )
+        (report,) = notice.recipients(text, Surroundings(failed=(A,)))
+        return report.reply.text
+
+    unavailable = "554 <a@example.com>... Service unavailable"
+    assert answer("a: Over quota") == f"{unavailable} (a: Over quota)"
+    assert answer("procmail: user unknown: bo") == unavailable
 
 
 def test_who_got_the_mail_is_not_among_those_who_failed() -> None:
