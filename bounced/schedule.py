@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 JITTER_SHARE: Final = 0.1
 MAX_JITTER: Final = 60
 DAYS: Final = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
+# While jobs end, how often the waiting thread wakes: a signal is heard only by one that is awake.
+LISTENS_EVERY: Final = 0.5
 
 _log = logging.getLogger("bounced.schedule")
 
@@ -132,7 +134,15 @@ def run(jobs: Sequence[Job], wait: Callable[[], object]) -> None:
     try:
         wait()
     finally:
-        scheduler.shutdown(wait=True)
+        _end(scheduler)
+
+
+def _end(scheduler: Any) -> None:
+    """Wait for the jobs that are running, with an ear for a second signal."""
+    ending = threading.Thread(target=scheduler.shutdown, daemon=True)
+    ending.start()
+    while ending.is_alive():
+        ending.join(LISTENS_EVERY)
 
 
 # Late runs are caught up with once, however late they are: the default drops them after a second.

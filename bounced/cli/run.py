@@ -137,6 +137,7 @@ def _wait(settings: Settings, stop: Stop, successor: list[Config]) -> None:
             _log.info("reloading", extra={"config": str(config.path)})
             successor.append(config)
             return
+    _log.info("stopping")
 
 
 def _beat(ledger: Ledger) -> None:

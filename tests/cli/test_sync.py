@@ -229,13 +229,21 @@ def test_the_log_of_run_can_be_json(bounced: Bounced, server: DemoServer) -> Non
     assert finished(running)[0] == 0
 
 
-@pytest.mark.parametrize("waits", ["stop.wait()", "Connection(place, Limits(), Cutter(), None)"])
+@pytest.mark.parametrize(
+    "waits",
+    [
+        "stop.wait()",
+        "Connection(place, Limits(), Cutter(), None)",
+        "schedule.run([schedule.Job('stuck', work=lambda: time.sleep(600))], lambda: time.sleep(.5))",
+    ],
+)
 def test_a_signal_that_does_not_wake_who_waits_is_heard_all_the_same(
     tmp_path: Path, waits: str
 ) -> None:
     # given to another thread it interrupts nothing, like one that comes just before the waiting
     code = (
         "import os, signal, socket, threading, time\n"
+        "from bounced import schedule\n"
         "from bounced.cli.stopping import Stop\n"
         "from bounced.mailbox.wire import Connection, Cutter, Limits\n"
         "stop = Stop.on_signals()\n"
@@ -268,6 +276,7 @@ def test_a_second_signal_ends_run_at_once(bounced: Bounced) -> None:
     running = process("run", cwd=bounced.folder, code=code)
     until(running, "stuck")
     running.terminate()
+    until(running, "stopping")  # two signals of which none was heard yet are one
     time.sleep(0.5)
     assert running.poll() is None, "the first signal waits for the job"
     running.terminate()
