@@ -11,21 +11,23 @@ import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Final
+from typing import TYPE_CHECKING, BinaryIO, Final, cast
 
 from bounced.mailbox import MIB
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from io import BufferedReader
 
 LETTER: Final = 25 * MIB
 HEAD: Final = 262_144
 _LINE: Final = 65_536
+_CHUNK: Final = 262_144
 
 # RFC 4155 appendix A, loosely: the sender may hold spaces, seconds and zone may be missing.
 # Without the time a sentence that begins with "From" would begin a letter.
 _POSTMARK: Final = re.compile(rb"From \S.*\d{1,2}:\d{2}.*\d{4}")
-_QUOTED: Final = re.compile(rb">+From ")
+_QUOTED: Final = re.compile(rb"^>(>*From )", re.MULTILINE)
 LETTER_NAMES: Final = re.compile(r".*\.(eml|mbox|mbx|msg)|[0-9]+", re.IGNORECASE)
 
 
@@ -136,50 +138,53 @@ def _split_mbox(source: str, stream: BinaryIO) -> Iterator[Found]:
     A postmark counts after an empty line only; `>From ` loses one `>` (mboxrd, RFC 4155 C).
     """
     number = 1
-    letter = _Growing()
-    fresh, empty_before = True, False  # at the beginning of a line; the line before was empty
-    while line := stream.readline(_LINE):
-        if fresh and line[:1] in b">F":
-            if empty_before and _POSTMARK.match(line):
-                yield letter.found(f"{source}#{number}")
-                letter = _Growing()
-                number += 1
-                empty_before = False
-                fresh = line.endswith(b"\n")
-                continue
-            if _QUOTED.match(line):
-                line = line[1:]
-        letter.add(line)
-        empty_before = fresh and line in (b"\n", b"\r\n")
-        fresh = line.endswith(b"\n")
-    yield letter.found(f"{source}#{number}")
+    text = bytearray(b"\n")  # the end of the postmark's line: so each line comes after one
+    head: bytes | None = None  # of a letter that is too big; the rest is not kept
+    looked, more = 0, True
+    while more:
+        more = bool(some := cast("BufferedReader", stream).read1(_CHUNK))
+        text += some
+        while (at := text.find(b"\nFrom ", looked)) >= 0:
+            end = text.find(b"\n", at + 1, at + _LINE)
+            if end < 0 and len(text) < at + _LINE:
+                if more:
+                    break  # the rest of the line is still to come
+                end = len(text)
+            looked = at + 1
+            empty_before = text.endswith((b"\n", b"\n\r"), 0, at)
+            if end > at and empty_before and _POSTMARK.match(text, looked):
+                yield _letter(f"{source}#{number}", text[1:looked], head)
+                del text[:end]
+                number, looked, head = number + 1, 0, None
+        looked = max(looked, at if at >= 0 else len(text) - len(b"\nFrom"))
+        if len(text) > LETTER:
+            head = head or _head(text[1:])
+            # what an empty line before a postmark is known by stays
+            del text[: looked - 2]
+            looked = 2
+    yield _letter(f"{source}#{number}", text[1:], head)
 
 
-class _Growing:
-    """A letter as its lines come in; of one that grows too big only the head is kept."""
+def _letter(source: str, raw: bytearray, head: bytes | None) -> Found:
+    """A letter of an mbox; of one that is too big, its `head` only."""
+    if head is not None or len(raw) > LETTER:
+        return Found(source, head or _head(raw), truncated=True)
+    # the empty line before the next postmark belongs to the mbox
+    for ending in (b"\r\n\r\n", b"\n\n"):
+        if raw.endswith(ending):
+            del raw[-len(ending) // 2 :]
+            break
+    if not raw.strip():
+        return Found(source, problem="It is empty.")
+    return Found(source, bytes(_unquoted(raw)))
 
-    def __init__(self) -> None:
-        self._raw = bytearray()
-        self._truncated = False
 
-    def add(self, line: bytes) -> None:
-        if self._truncated:
-            return
-        self._raw += line
-        if len(self._raw) > LETTER:
-            del self._raw[HEAD:]
-            self._truncated = True
+def _head(raw: bytearray) -> bytes:
+    return bytes(_unquoted(raw)[:HEAD])
 
-    def found(self, source: str) -> Found:
-        raw = bytes(self._raw)
-        # the empty line before the next postmark belongs to the mbox
-        for ending in (b"\r\n\r\n", b"\n\n"):
-            if raw.endswith(ending) and not self._truncated:
-                raw = raw[: -len(ending) // 2]
-                break
-        if not raw.strip():
-            return Found(source, problem="It is empty.")
-        return Found(source, raw, truncated=self._truncated)
+
+def _unquoted(raw: bytearray) -> bytes | bytearray:
+    return _QUOTED.sub(rb"\1", raw) if b">From " in raw else raw
 
 
 def _sentence(problem: OSError) -> str:

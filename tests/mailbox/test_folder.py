@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import os
+import random
+import re
 import tracemalloc
 from typing import TYPE_CHECKING
 
@@ -50,6 +52,40 @@ def test_a_postmark_that_continues_a_long_line_splits_nothing(tmp_path: Path) ->
     box.write_bytes(POSTMARK + b"Subject: x\n\n\n" + long_line)
     (only,) = read_path(box)
     assert only.raw.endswith(long_line)
+
+
+def by_lines(box: bytes) -> list[bytes]:
+    """The letters of an mbox by its rules, line by line; they have to be small."""
+    letters: list[bytes] = []
+    empty_before = True
+    for line in io.BytesIO(box):
+        if empty_before and re.match(rb"From \S.*\d\d:\d\d.*\d{4}", line):
+            letters.append(b"")
+            empty_before = False
+            continue
+        empty_before = line in (b"\n", b"\r\n")
+        letters[-1] += line[1:] if re.match(rb">+From ", line) else line
+    return [re.sub(rb"\r\n\r\n\Z|\n\n\Z", _half, raw) for raw in letters]
+
+
+def _half(ending: re.Match[bytes]) -> bytes:
+    return ending[0][: len(ending[0]) // 2]
+
+
+@pytest.mark.parametrize("chunk", [1, 2, 3, 7, 64, 1000])
+def test_an_mbox_is_split_the_same_wherever_its_pieces_end(
+    monkeypatch: pytest.MonkeyPatch, chunk: int
+) -> None:
+    monkeypatch.setattr(folder, "_CHUNK", chunk)
+    chance = random.Random(chunk)  # noqa: S311 - nothing to hide
+    parts = [
+        *(POSTMARK, POSTMARK[:-1] + b"\r\n", b"From me to you\n", b">From a\n", b">>From b\r\n"),
+        *(b"\n", b"\r\n", b"\n\n", b"Fro", b"m ", b"From", b"word\n", b"\r", b"x" * 90 + b"\n"),
+    ]
+    for _ in range(300):
+        box = POSTMARK + b"".join(chance.choices(parts, k=chance.randrange(20)))
+        found = [one.raw for one in read_path("-", io.BytesIO(box))]
+        assert found == [raw if raw.strip() else b"" for raw in by_lines(box)], box
 
 
 def test_standard_input_may_be_a_letter_or_an_mbox() -> None:
@@ -107,9 +143,11 @@ def test_an_empty_maildir_is_no_problem(tmp_path: Path) -> None:
     assert list(read_path(tmp_path)) == []
 
 
+@pytest.mark.parametrize("chunk", [64, 100_000])
 def test_a_letter_over_the_limit_keeps_its_head_only(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chunk: int
 ) -> None:
+    monkeypatch.setattr(folder, "_CHUNK", chunk)
     monkeypatch.setattr(folder, "LETTER", 1000)
     monkeypatch.setattr(folder, "HEAD", 100)
     big = b"Subject: big\n\n" + b"x" * 70 + b"\n" + b"y" * 1000
