@@ -28,8 +28,11 @@ R = TypeVar("R")
 # A portion ends with so many items, or with the one that makes it so heavy.
 PORTION: Final = 150
 HEAVY: Final = 2_000_000
-# Portions asked for beforehand, for each worker: one in its hands, one on its table.
-AHEAD: Final = 2
+# Portions asked for beforehand, for each worker: so many that none is idle while what comes of a
+# thousand items is put down.
+AHEAD: Final = 8
+# Whoever puts down what workers find goes before them: they wait for it, not it for them.
+NICE: Final = 5
 
 
 class Jobs(Generic[T, R]):
@@ -168,6 +171,7 @@ def _live_and_die_with_parent() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # what their parent was told to do about it is not for them: a broken pool is ended by this one
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    os.nice(NICE)
     parent = parent_process()
 
     def outlive_nobody() -> None:

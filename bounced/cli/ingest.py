@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 # An MTA may hand over many letters at once; each waits for its turn so long.
 PATIENCE = 60.0
+# Letters that are recorded at once: twice as many as of a mailbox, since these are here already.
+BATCH = 1000
 
 
 @click.command()
@@ -120,7 +122,7 @@ def _batches(
     for one in ((found, None) for found in letters) if several is None else several.pairs(letters):
         some.append(one)
         size += len(one[0].raw)
-        if len(some) >= 500 or size > 16_000_000:
+        if len(some) >= BATCH or size > 16_000_000:
             yield some
             some, size = [], 0
     if some:
@@ -168,6 +170,7 @@ def record_letters(  # noqa: PLR0913 - what is handed over, where to, and what i
                 ledger,
                 loop.Observer(),
                 owner=owner(),
+                batch=BATCH,
                 books=config.rules,
                 keep=keep,
                 gather=gather,
