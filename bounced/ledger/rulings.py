@@ -149,14 +149,13 @@ def foreseen(  # noqa: PLR0913 - of what, by what, and as if what
     """
     wanted = sorted(domains)
     released = _released_at(connection, wanted)
+    query = _told(policy.trust)
     found = {}
     for domain in wanted:
         alive = max(released.get(domain, _NEVER), since or _NEVER)
         signs: list[Sign] = []
-        query = _told(policy, domain)
-        if since is not None:
-            query = query.where(event.c.occurred_at >= since)
-        for number, at, kind, host, provider, *judged in connection.execute(query):
+        told = {"domain": domain, "since": since or _NEVER}
+        for number, at, kind, host, provider, *judged in connection.execute(query, told):
             verdict = (verdicts or {}).get(number)
             words = judged if verdict is None else [getattr(verdict, name) for name in _WORDS]
             outcome, reason, fault, rule, sure = words
@@ -177,10 +176,14 @@ _NEVER = datetime.min.replace(tzinfo=UTC)
 _WORDS = ("outcome", "reason", "fault", "rule", "confidence")
 
 
-def _told(policy: Policy, domain: str) -> Select[Any]:
+@cache
+def _told(trust: str) -> Select[Any]:
+    """What was reported from one domain, made once as `_signs` is."""
     facts = (event.c[name] for name in ("id", "occurred_at", "kind", "remote_mta", "provider"))
     query = select(*facts, *(judgement.c[name] for name in _WORDS)).select_from(_MEMBERS)
-    return query.where(event.c.domain == domain, _counts(policy.trust, event, Runs()))
+    here = event.c.domain == bindparam("domain")
+    since = event.c.occurred_at >= bindparam("since")
+    return query.where(here, since, _counts(trust, event, Runs()))
 
 
 @cache
