@@ -32,7 +32,7 @@ HEAVY: Final = 2_000_000
 # thousand items is put down.
 AHEAD: Final = 8
 # Whoever puts down what workers find goes before them: they wait for it, not it for them.
-NICE: Final = 5
+NICE: Final = 10
 
 
 class Jobs(Generic[T, R]):
