@@ -77,7 +77,7 @@ def _ingest(
                 for some in _batches(path, several if jobs > 1 else None):
                     codes += [_unread(found) for found, _ in some if found.problem]
                     letters = [(one.raw, one.truncated) for one, _ in some if not one.problem]
-                    read = {found.raw: reading for found, reading in some if reading is not None}
+                    read = {reading.uid: reading for _, reading in some if reading is not None}
                     began = time.monotonic()
                     tally = record_letters(
                         letters, mailbox, ledger, config, discard=discard, read=read
@@ -93,21 +93,25 @@ def _ingest(
 
 def _read(some: Sequence[Found], books: tuple[Path, ...]) -> list[Reading | None]:
     """What another process makes of letters; None where there is nothing to read."""
+    from bounced.mailbox.spool import number_of
     from bounced.model import Letter
     from bounced.reading import read_letter
 
     now = datetime.now(UTC)
-    return [
-        None if one.problem else read_letter(Letter(0, one.raw, None, one.truncated), now, books)
-        for one in some
-    ]
+
+    def letter(one: Found) -> Letter:
+        return Letter(number_of(one.raw), one.raw, None, one.truncated)
+
+    return [None if one.problem else read_letter(letter(one), now, books) for one in some]
 
 
 def _deadly(found: Found) -> Reading:
+    from bounced.mailbox.spool import number_of
     from bounced.model import Letter
     from bounced.reading import quarantined
 
-    return quarantined(Letter(0, found.raw), datetime.now(UTC), "poison: the reader died of it")
+    letter = Letter(number_of(found.raw), found.raw)
+    return quarantined(letter, datetime.now(UTC), "poison: the reader died of it")
 
 
 def _batches(
@@ -141,14 +145,14 @@ def record_letters(  # noqa: PLR0913 - what is handed over, where to, and what i
     config: Config,
     *,
     discard: bool,
-    read: Mapping[bytes, Reading] | None = None,
+    read: Mapping[int, Reading] | None = None,
 ) -> Tally:
     """Record letters that lie in no mailbox: bytes, and whether these are only the beginning.
 
     When it returns, the facts are committed and a copy of each letter is on the disk. What comes
     within the brake's window is one run. Raises what `bounced.sync.sync` raises; a mailbox that
     somebody else is at work on is waited for. `read` holds what others have made of the letters
-    already, by their bytes.
+    already, by their numbers.
     """
     from bounced import sync as loop
     from bounced.mailbox.quarantine import Quarantine
@@ -156,8 +160,8 @@ def record_letters(  # noqa: PLR0913 - what is handed over, where to, and what i
 
     def reader(letter: Letter, at: datetime, _: tuple[Path, ...]) -> Reading:
         assert read is not None  # noqa: S101 - asked only then
-        found = read[letter.raw]
-        return replace(found, uid=letter.uid, received_at=min(at, found.received_at))
+        found = read[letter.uid]
+        return found if found.received_at <= at else replace(found, received_at=at)
 
     handed = HandedLetters(mailbox, letters, _keeper(config, discard=discard))
     keep = Quarantine(config.quarantine_folder).keep

@@ -243,7 +243,7 @@ class HandedLetters:
     ) -> None:
         self.name = name
         self._keep = keep
-        self._letters = {_number(raw): (raw, cut) for raw, cut in raws}
+        self._letters = {number_of(raw): (raw, cut) for raw, cut in raws}
 
     def open(self) -> int:
         return EPOCH
@@ -269,5 +269,6 @@ class HandedLetters:
         """Nothing is held."""
 
 
-def _number(raw: bytes) -> int:
+def number_of(raw: bytes) -> int:
+    """The number of a letter that lies in no folder: 56 bits of a hash of its bytes."""
     return max(1, int.from_bytes(hashlib.sha256(raw).digest()[:7], "big"))
