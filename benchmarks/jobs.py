@@ -2,6 +2,7 @@
 
     python benchmarks/jobs.py                                # 20,000 letters, two processes
     python benchmarks/jobs.py --letters 40000 --jobs 4
+    python benchmarks/jobs.py --only ingest                  # one of the three
     python benchmarks/jobs.py --compiled                     # with what `make compiled` has built
 
 Each command runs with one process and with N in turn, on the same letters, copies of fixtures/eml
@@ -77,6 +78,8 @@ def ingest(home: Path, jobs: int) -> Took:
 
 
 def reclassify(home: Path, jobs: int) -> Took:
+    if not (home / "ledger.db").exists():
+        ingest(home, jobs)
     return run(home, "reclassify", "--jobs", str(jobs))
 
 
@@ -84,6 +87,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    commands = {command.__name__: command for command in (parse, ingest, reclassify)}
+    parser.add_argument("--only", choices=commands)
     parser.add_argument("--letters", type=int, default=20_000)
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=3)
@@ -100,7 +105,7 @@ def main() -> None:
             f'[database]\nurl = "sqlite:///{home}/ledger.db"\n[brake]\nfloor = {wanted.letters}\n'
         )
         print(f"{wanted.letters} letters, {wanted.jobs} processes, on the clock (and CPU)")
-        for command in (parse, ingest, reclassify):
+        for command in [commands[wanted.only]] if wanted.only else commands.values():
             taken: dict[int, list[Took]] = {1: [], wanted.jobs: []}
             for _ in range(wanted.rounds):
                 for jobs, took in taken.items():
